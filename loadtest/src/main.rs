@@ -1,0 +1,2 @@
+//! Load test: placeholder until its first file lands.
+fn main() {}

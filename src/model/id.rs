@@ -1,0 +1,100 @@
+//! Ids: of connections (they name their owner shard) and of messages.
+
+use std::fmt;
+
+use super::position::Position;
+use super::shard::{SHARDS_MAX, ShardIndex};
+use crate::stdx::slab::Key;
+
+/// Names a connection for its whole life: 32 hex digits, no dot (client libraries dispatch on dots).
+///
+/// Owner shard (2 bytes), place (4), generation (4) and a keyed tag (6), so that any shard can
+/// route to the owner and nobody can guess another connection's id.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ConnectionId {
+    /// The shard that owns the socket.
+    pub shard: ShardIndex,
+    /// The place in the owner's connection table.
+    pub key: Key,
+    tag: [u8; 6],
+}
+
+/// Makes and checks the ids of this process.
+#[derive(Clone, Debug)]
+pub struct ConnectionIds {
+    hasher: foldhash::quality::FixedState,
+}
+
+impl ConnectionIds {
+    /// From a seed that is random per process, the same on every shard.
+    pub fn new(seed: u64) -> ConnectionIds {
+        ConnectionIds { hasher: foldhash::quality::FixedState::with_seed(seed) }
+    }
+
+    /// The id of the connection at `key` on `shard`.
+    pub fn id(&self, shard: ShardIndex, key: Key) -> ConnectionId {
+        use std::hash::BuildHasher as _;
+        let hash = self.hasher.hash_one((shard, key)).to_be_bytes();
+        let mut tag = [0; 6];
+        tag.copy_from_slice(&hash[..6]);
+        ConnectionId { shard, key, tag }
+    }
+
+    /// Reads an id that this process made; `None` for any other text.
+    pub fn parse(&self, text: &str) -> Option<ConnectionId> {
+        if text.len() != 32 || !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return None;
+        }
+        let shard = u16::from_str_radix(&text[..4], 16).ok().filter(|s| *s < SHARDS_MAX)?;
+        let index = u32::from_str_radix(&text[4..12], 16).ok()?;
+        let generation = u32::from_str_radix(&text[12..20], 16).ok()?;
+        let id = self.id(ShardIndex(shard), Key { index, generation });
+        (id.to_string() == text).then_some(id)
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04x}{:08x}{:08x}", self.shard.0, self.key.index, self.key.generation)?;
+        self.tag.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// A message's id: 32 hex digits, unique over restarts.
+///
+/// The upper half is random per process, the lower names the home and the offset.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct MessageId(pub u128);
+
+impl MessageId {
+    /// The id of the message at `position` in the process run `run`.
+    pub fn new(run: u64, position: Position) -> MessageId {
+        let low = u64::from(position.home.0) << 48 | (position.offset & 0xffff_ffff_ffff);
+        MessageId(u128::from(run) << 64 | u128::from(low))
+    }
+}
+
+impl fmt::Display for MessageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_ids_of_this_process_are_read_back() {
+        let ids = ConnectionIds::new(7);
+        let id = ids.id(ShardIndex(2), Key { index: 77, generation: 3 });
+        let text = id.to_string();
+        assert_eq!(text.len(), 32);
+        assert_eq!(ids.parse(&text), Some(id));
+        assert_eq!(ConnectionIds::new(8).parse(&text), None);
+        assert_eq!(ids.parse(&text.to_uppercase()), None);
+        assert_eq!(ids.parse(&text[1..]), None);
+        let forged = text.replacen("0002", "0001", 1);
+        assert_eq!(ids.parse(&forged), None);
+    }
+}

@@ -1,0 +1,106 @@
+//! The message: one immutable shared object from the home shard to every socket.
+//!
+//! It holds what was published, never a wire envelope. Each wire form is made once, by whichever
+//! shard needs it first, and kept beside the message; making one never blocks another thread.
+
+use std::sync::Arc;
+
+use once_cell::race::OnceBox;
+
+use super::application::AppIndex;
+use super::form::{Form, SLOT_COUNT};
+use super::id::{ConnectionId, MessageId};
+use super::position::Position;
+use super::topic::TopicName;
+
+/// What was published: the bytes and how to read them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Payload {
+    /// A JSON text, valid, byte for byte as it was published.
+    Json(Box<str>),
+    /// Characters. The same payload as the JSON string of these characters.
+    Text(Box<str>),
+}
+
+impl Payload {
+    /// Size as published, in bytes.
+    pub fn size(&self) -> usize {
+        match self {
+            Payload::Json(text) | Payload::Text(text) => text.len(),
+        }
+    }
+}
+
+/// Who published over a connection; absent for HTTP.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Publisher {
+    /// The publishing connection.
+    pub connection: ConnectionId,
+    /// The identity's subject.
+    pub subject: Arc<str>,
+    /// The identity's permission strings.
+    pub permissions: Arc<[String]>,
+}
+
+/// A publish on its way to the topic's home: a message without its place.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Publication {
+    /// Whose namespace the topic is in.
+    pub app: AppIndex,
+    /// Where it is published.
+    pub topic: TopicName,
+    /// What.
+    pub payload: Payload,
+    /// The Realtime `messageType`; `None` means `broadcast`.
+    pub message_type: Option<Box<str>>,
+    /// The id that the publishing client gave, echoed in the Realtime wrapper and its ack.
+    pub client_id: Option<Box<str>>,
+    /// The publishing connection, when it was one.
+    pub publisher: Option<Publisher>,
+    /// Whether Realtime subscribers get it as a binary, compressed frame (protocols.md §1.5).
+    pub compress: bool,
+}
+
+/// A message with its place in the topic's order.
+#[derive(Debug)]
+pub struct Message {
+    /// What was published.
+    pub publication: Publication,
+    /// Its id.
+    pub id: MessageId,
+    /// Its place.
+    pub position: Position,
+    /// The offset of the topic's message before this one, as far as the home remembers; 0 when
+    /// there was none. A subscriber whose last offset is lower has missed something.
+    pub previous: u64,
+    /// When the home took it, Unix time in milliseconds.
+    pub time_ms: u64,
+    forms: [OnceBox<Box<[u8]>>; SLOT_COUNT],
+}
+
+impl Message {
+    /// A message at its place.
+    pub fn new(
+        publication: Publication,
+        id: MessageId,
+        position: Position,
+        previous: u64,
+        time_ms: u64,
+    ) -> Message {
+        Message {
+            publication,
+            id,
+            position,
+            previous,
+            time_ms,
+            forms: std::array::from_fn(|_| OnceBox::new()),
+        }
+    }
+
+    /// The bytes of `form`, made by `encode` if nobody has made them yet. Two shards may make them
+    /// at the same time; one copy stays.
+    pub fn form(&self, form: Form, encode: impl FnOnce(&Message) -> Vec<u8>) -> &[u8] {
+        let slot = &self.forms[form.slot(self.publication.compress)];
+        slot.get_or_init(|| Box::new(encode(self).into_boxed_slice()))
+    }
+}

@@ -1,0 +1,13 @@
+//! The nouns every layer shares: names, positions, messages, limits, refusals. No I/O, no clock.
+
+pub mod application;
+pub mod close;
+pub mod form;
+pub mod id;
+pub mod message;
+pub mod pattern;
+pub mod position;
+pub mod refusal;
+pub mod rights;
+pub mod shard;
+pub mod topic;

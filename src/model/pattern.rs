@@ -1,0 +1,115 @@
+//! Topic patterns with the semantics of npm `matcher` (protocols.md §1.4).
+//!
+//! Case-insensitive, anchored at both ends; only `*` is special and stands for any run of
+//! characters, `/` and newline included; a leading `!` negates; a backslash is literal. Matching
+//! is linear in the name for each part between stars (greedy from the left is exact).
+
+/// One pattern.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Pattern {
+    negated: bool,
+    /// The text between stars, lower case; one part means no star.
+    parts: Vec<String>,
+}
+
+impl Pattern {
+    /// Reads a pattern; every string is one.
+    pub fn new(text: &str) -> Pattern {
+        let (negated, body) = match text.strip_prefix('!') {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        Pattern { negated, parts: fold(body).split('*').map(str::to_owned).collect() }
+    }
+
+    fn matches_folded(&self, name: &str) -> bool {
+        let [first, middle @ .., last] = self.parts.as_slice() else {
+            return self.parts[0] == name;
+        };
+        let Some(rest) = name.strip_prefix(first.as_str()) else { return false };
+        let Some(mut rest) = rest.strip_suffix(last.as_str()) else { return false };
+        for part in middle {
+            let Some(at) = rest.find(part.as_str()) else { return false };
+            rest = &rest[at + part.len()..];
+        }
+        true
+    }
+}
+
+/// A list of patterns, judged as a whole.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Patterns(Vec<Pattern>);
+
+impl Patterns {
+    /// Reads a list.
+    pub fn new<S: AsRef<str>>(texts: impl IntoIterator<Item = S>) -> Patterns {
+        Patterns(texts.into_iter().map(|text| Pattern::new(text.as_ref())).collect())
+    }
+
+    /// Whether the list lets `name` through: no negated pattern matches, and a positive one does
+    /// or there are no positive ones. An empty list lets nothing through.
+    pub fn matches(&self, name: &str) -> bool {
+        if self.0.is_empty() {
+            return false;
+        }
+        let name = fold(name);
+        let mut positive_seen = false;
+        let mut positive_matched = false;
+        for pattern in &self.0 {
+            if pattern.negated {
+                if pattern.matches_folded(&name) {
+                    return false;
+                }
+            } else {
+                positive_seen = true;
+                positive_matched = positive_matched || pattern.matches_folded(&name);
+            }
+        }
+        positive_matched || !positive_seen
+    }
+}
+
+/// Folds case one character to one character, so that ß, ı and ſ match only themselves.
+fn fold(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            let mut lower = c.to_lowercase();
+            match (lower.next(), lower.next()) {
+                // K (Kelvin) and the like fold into ASCII only by Unicode's rules, which the
+                // JavaScript `i` flag without `u` does not apply.
+                (Some(l), None) if !(l.is_ascii() && !c.is_ascii()) && u32::from(c) <= 0xFFFF => l,
+                _ => c,
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stars_negation_and_lists() {
+        let cases: [(&[&str], &str, bool); 16] = [
+            (&["a"], "a", true),
+            (&["a"], "A", true),
+            (&["a"], "ab", false),
+            (&["a*"], "a/b\nc", true),
+            (&["*b"], "ab", true),
+            (&["a*a"], "a", false),
+            (&["a*a"], "aa", true),
+            (&["*"], "", true),
+            (&["a*b*c"], "a-bb-c", true),
+            (&["a**c"], "abc", true),
+            (&["!a*"], "b", true),
+            (&["!a*"], "ab", false),
+            (&["a*", "!ab"], "ab", false),
+            (&["a*", "!ab"], "ac", true),
+            (&[], "a", false),
+            (&["a\\*"], "a\\b", true),
+        ];
+        for (list, name, expected) in cases {
+            assert_eq!(Patterns::new(list).matches(name), expected, "{list:?} on {name:?}");
+        }
+    }
+}
