@@ -1,1 +1,10 @@
-//! placeholder until its first file lands
+//! Bytes ⇄ meaning, sans I/O: the codecs and every dialect.
+
+pub mod buzzpost;
+pub mod encode;
+pub mod http1;
+pub mod json;
+pub mod native;
+pub mod realtime;
+pub mod sse;
+pub mod ws;

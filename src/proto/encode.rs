@@ -1,0 +1,85 @@
+//! From a message to the bytes of one wire form. Every form's bytes are made here and nowhere else.
+
+use super::json;
+use super::realtime;
+use super::sse;
+use super::ws::{self, Opcode};
+use crate::model::form::{Form, SseBody};
+use crate::model::message::{Message, Payload};
+
+/// One shard's encoder: the compressor's state and a scratch buffer, shared by all connections.
+#[derive(Debug)]
+pub struct Encoder {
+    deflater: ws::Deflater,
+    scratch: Vec<u8>,
+}
+
+impl Default for Encoder {
+    fn default() -> Self {
+        Encoder { deflater: ws::Deflater::new(ws::DEFLATE_LEVEL_DEFAULT), scratch: Vec::new() }
+    }
+}
+
+impl Encoder {
+    /// The bytes of `message` in `form`: a whole WebSocket frame or server-sent event (an event
+    /// whose `form` has no shared id lacks its `id:` line and the blank line that ends it).
+    pub fn encode(&mut self, form: Form, message: &Message) -> Vec<u8> {
+        match form {
+            Form::Realtime { positions, window } => {
+                self.scratch.clear();
+                realtime::envelope(&mut self.scratch, message, positions);
+                let size_max = self.scratch.len() + ws::frame::SERVER_HEADER_SIZE_MAX;
+                let mut frame = Vec::with_capacity(size_max);
+                match (message.publication.compress, window) {
+                    (false, _) => {
+                        ws::frame::append(&mut frame, Opcode::Text, true, false, &self.scratch);
+                    }
+                    (true, None) => {
+                        ws::frame::append(&mut frame, Opcode::Binary, true, false, &self.scratch);
+                    }
+                    (true, Some(window)) => {
+                        let deflater = &mut self.deflater;
+                        deflater.append_frame(&mut frame, window, Opcode::Binary, &self.scratch);
+                    }
+                }
+                frame
+            }
+            Form::Sse { body, shared_id } => {
+                self.scratch.clear();
+                let data = match body {
+                    SseBody::Native => {
+                        sse::envelope(&mut self.scratch, message);
+                        &self.scratch[..]
+                    }
+                    SseBody::Raw => match &message.publication.payload {
+                        Payload::Text(text) => text.as_bytes(),
+                        Payload::Json(text) => {
+                            // A JSON text may have blanks around it; only a string has characters of its own.
+                        let characters = json::characters(text.trim_ascii());
+                        let characters = characters.unwrap_or_else(|| text.as_ref().into());
+                            self.scratch.extend_from_slice(characters.as_bytes());
+                            &self.scratch[..]
+                        }
+                    },
+                };
+                let mut event = Vec::with_capacity(data.len() + 64);
+                if shared_id {
+                    sse::append_id(&mut event, &message.position);
+                    sse::append_data(&mut event, data);
+                    event.push(b'\n');
+                } else {
+                    sse::append_data(&mut event, data);
+                }
+                event
+            }
+        }
+    }
+}
+
+/// Appends a payload as a JSON value: its own bytes, or its characters as a string.
+pub(super) fn append_payload(out: &mut Vec<u8>, payload: &Payload) {
+    match payload {
+        Payload::Json(text) => out.extend_from_slice(text.as_bytes()),
+        Payload::Text(text) => json::escape_into(out, text),
+    }
+}

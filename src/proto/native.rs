@@ -1,0 +1,195 @@
+//! The native HTTP dialect: bodies of `POST /v1/{app}/topics/{topic}` and `POST /v1/{app}/publish`,
+//! and the answers to them.
+
+use std::io::Write as _;
+
+use smallvec::SmallVec;
+
+use super::json::{self, FieldError, Scanner, Value};
+use crate::model::id::MessageId;
+use crate::model::message::Payload;
+use crate::model::position::Position;
+use crate::model::refusal::{Refusal, Refused};
+
+/// Reads a body that is itself the payload. `application/json` and `…+json` say it is JSON; any
+/// other Content-Type, and none, says it is text. An empty body is the empty text.
+///
+/// # Errors
+/// Not UTF-8, or declared JSON and not JSON.
+pub fn payload(
+    scanner: &mut Scanner,
+    content_type: Option<&[u8]>,
+    body: &[u8],
+) -> Result<Payload, Refused> {
+    if !body.is_empty() && content_type.is_some_and(is_json) {
+        scanner.scan(body)?;
+        let text = str::from_utf8(body).expect("the scanner has checked it");
+        return Ok(Payload::Json(text.into()));
+    }
+    match str::from_utf8(body) {
+        Ok(text) => Ok(Payload::Text(text.into())),
+        Err(error) => Err(Refused::new(
+            Refusal::BadUtf8,
+            format!("the body is not UTF-8 from byte {} on", error.valid_up_to()),
+        )),
+    }
+}
+
+/// Whether a media type is JSON (RFC 6839 §3.1 for the suffix); parameters are passed over.
+pub fn is_json(content_type: &[u8]) -> bool {
+    let essence = content_type.split(|byte| *byte == b';').next().unwrap_or_default();
+    let essence = essence.trim_ascii();
+    essence.eq_ignore_ascii_case(b"application/json")
+        || essence.len() > 5 && essence[essence.len() - 5..].eq_ignore_ascii_case(b"+json")
+}
+
+/// One message of a batch: its topics and its payload.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BatchMessage {
+    /// At least one, not checked against the rules of names.
+    pub topics: SmallVec<[String; 1]>,
+    /// The exact bytes of any JSON value.
+    pub payload: Payload,
+}
+
+/// Reads `{"messages":[{"topic":T,"data":any}|{"topics":[T…],"data":any}…]}`.
+///
+/// # Errors
+/// The first thing that is wrong, naming the message by its index. Then nothing is published.
+pub fn batch(
+    scanner: &mut Scanner,
+    body: &[u8],
+    messages_max: usize,
+) -> Result<Vec<BatchMessage>, Refused> {
+    let document = scanner.scan(body)?;
+    let [messages] = document.root().fields(["messages"]).map_err(|error| field(error, ""))?;
+    let elements = messages.as_ref().and_then(Value::elements);
+    let elements = elements.ok_or_else(|| bad("`messages` is missing or not an array"))?;
+    let mut batch = Vec::new();
+    let mut publish_count = 0;
+    for (index, element) in elements.enumerate() {
+        let message = batch_message(&element, index)?;
+        publish_count += message.topics.len();
+        if publish_count > messages_max {
+            return Err(Refused::new(
+                Refusal::TooMany,
+                format!(
+                    "the request publishes more than {messages_max} messages, each topic of \
+                     each message counted (publish.messages_max)"
+                ),
+            ));
+        }
+        batch.push(message);
+    }
+    if batch.is_empty() {
+        return Err(bad("`messages` is empty"));
+    }
+    Ok(batch)
+}
+
+fn batch_message(element: &Value<'_, '_>, index: usize) -> Result<BatchMessage, Refused> {
+    let at = format!("messages[{index}]: ");
+    let [topic, topics, data] =
+        element.fields(["topic", "topics", "data"]).map_err(|error| field(error, &at))?;
+    let topics: SmallVec<[String; 1]> = match (topic, topics) {
+        (Some(topic), None) => topic.as_str().into_iter().map(Into::into).collect(),
+        (None, Some(topics)) => {
+            let elements = topics.elements();
+            let names: Option<SmallVec<_>> = elements
+                .and_then(|mut all| all.try_fold(SmallVec::new(), |mut names, name| {
+                    names.push(name.as_str()?.into_owned());
+                    Some(names)
+                }));
+            names.unwrap_or_default()
+        }
+        _ => SmallVec::new(),
+    };
+    if topics.is_empty() {
+        return Err(bad(format!("{at}needs either `topic`, a string, or `topics`, an array of them")));
+    }
+    let data = data.ok_or_else(|| bad(format!("{at}`data` is missing")))?;
+    Ok(BatchMessage { topics, payload: Payload::Json(data.raw().into()) })
+}
+
+fn field(error: FieldError, at: &str) -> Refused {
+    match error {
+        FieldError::NotObject => bad(format!("{at}not a JSON object")),
+        FieldError::Duplicate(name) => bad(format!("{at}`{name}` stands twice")),
+    }
+}
+
+fn bad(detail: impl Into<String>) -> Refused {
+    Refused::new(Refusal::BadField, detail)
+}
+
+/// Appends `{"id":…,"position":…}`.
+pub fn append_receipt(out: &mut Vec<u8>, id: MessageId, position: Position) {
+    let _ = write!(out, "{{\"id\":\"{id}\",\"position\":\"{position}\"}}");
+}
+
+/// Appends `{"code":…,"title":…}` in the place of a receipt.
+pub fn append_refusal(out: &mut Vec<u8>, refusal: Refusal) {
+    let entry = refusal.entry();
+    out.extend_from_slice(b"{\"code\":");
+    json::escape_into(out, entry.code);
+    out.extend_from_slice(b",\"title\":");
+    json::escape_into(out, entry.title);
+    out.push(b'}');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_content_type_tells_json_from_text() {
+        let cases: [(Option<&str>, &str, Result<Payload, Refusal>); 9] = [
+            (None, "{", Ok(Payload::Text("{".into()))),
+            (Some("application/x-www-form-urlencoded"), "a=b", Ok(Payload::Text("a=b".into()))),
+            (Some("application/json"), "{", Err(Refusal::BadJson)),
+            (Some("application/json"), "", Ok(Payload::Text("".into()))),
+            (Some("application/json; charset=utf-8"), " {\"a\":1}\n", Ok(Payload::Json(" {\"a\":1}\n".into()))),
+            (Some("Application/Problem+JSON"), "1", Ok(Payload::Json("1".into()))),
+            (Some("text/json"), "1", Ok(Payload::Text("1".into()))),
+            (Some("+json"), "1", Ok(Payload::Text("1".into()))),
+            (Some("application/json"), "1e400", Err(Refusal::BadJson)),
+        ];
+        let mut scanner = Scanner::new(64);
+        for (content_type, body, expected) in cases {
+            let read = payload(&mut scanner, content_type.map(str::as_bytes), body.as_bytes());
+            assert_eq!(read.map_err(|r| r.refusal), expected, "{content_type:?} {body:?}");
+        }
+        let refused = payload(&mut scanner, None, b"ab\xff").unwrap_err();
+        assert_eq!(refused.refusal, Refusal::BadUtf8);
+    }
+
+    #[test]
+    fn a_batch_names_topics_one_or_many() {
+        let mut scanner = Scanner::new(64);
+        let body = br#"{"messages":[{"topic":"a","data":{"x": 1}},{"topics":["b","c"],"data":"s"}]}"#;
+        let read = batch(&mut scanner, body, 3).unwrap();
+        assert_eq!(read[0].topics.as_slice(), ["a"]);
+        assert_eq!(read[0].payload, Payload::Json("{\"x\": 1}".into()));
+        assert_eq!(read[1].topics.as_slice(), ["b", "c"]);
+        assert_eq!(batch(&mut scanner, body, 2).unwrap_err().refusal, Refusal::TooMany);
+    }
+
+    #[test]
+    fn a_bad_batch_names_the_message() {
+        let mut scanner = Scanner::new(64);
+        for (body, detail) in [
+            ("{}", "`messages` is missing or not an array"),
+            ("[]", "not a JSON object"),
+            (r#"{"messages":[]}"#, "`messages` is empty"),
+            (r#"{"messages":[1]}"#, "messages[0]: not a JSON object"),
+            (r#"{"messages":[{"topic":"a"}]}"#, "messages[0]: `data` is missing"),
+            (r#"{"messages":[{"topic":"a","data":1},{"topics":[],"data":1}]}"#, "messages[1]: needs"),
+            (r#"{"messages":[{"topics":["a",1],"data":1}]}"#, "messages[0]: needs"),
+            (r#"{"messages":[{"topic":"a","topics":["a"],"data":1}]}"#, "messages[0]: needs"),
+        ] {
+            let refused = batch(&mut scanner, body.as_bytes(), 9).unwrap_err();
+            assert_eq!(refused.refusal, Refusal::BadField);
+            assert!(refused.detail.starts_with(detail), "{body}: {}", refused.detail);
+        }
+    }
+}

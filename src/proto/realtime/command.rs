@@ -1,0 +1,229 @@
+//! Client-to-server frames of the Realtime dialect, and the body of its HTTP publish.
+//!
+//! A field that is `null` counts as absent: one client library sends `"messageType":null`.
+
+use std::borrow::Cow;
+
+use crate::model::refusal::{Refusal, Refused};
+use crate::proto::json::{FieldError, Scanner, Value};
+
+/// One client frame.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Command<'a> {
+    /// `{"type":"subscribe","data":{"topic":T}}`
+    Subscribe(Cow<'a, str>),
+    /// `{"type":"unsubscribe","data":{"topic":T}}`
+    Unsubscribe(Cow<'a, str>),
+    /// `{"type":"publish","data":{…}}`
+    Publish(Publish<'a>),
+    /// `{"type":"message","data":{…}}`: a publish to the application's inbound topic.
+    Message(Publish<'a>),
+}
+
+/// What a `publish` or `message` frame carries.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Publish<'a> {
+    /// Where to; empty for `message`.
+    pub topic: Cow<'a, str>,
+    /// Absent means `broadcast`.
+    pub message_type: Option<Cow<'a, str>>,
+    /// Whether subscribers get it compressed.
+    pub compress: bool,
+    /// The exact bytes of any JSON value.
+    pub payload: &'a str,
+    /// The client's own id for it.
+    pub id: Option<Cow<'a, str>>,
+}
+
+/// The body of `POST /api/topics/{appId}/publish`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HttpPublish<'a> {
+    /// Where to.
+    pub topic: Cow<'a, str>,
+    /// The exact bytes of any JSON value.
+    pub message: &'a str,
+    /// Whether subscribers get it compressed.
+    pub compress: bool,
+}
+
+/// What is wrong with a frame; the platform answers all of it with one close reason.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CommandError {
+    /// Not JSON.
+    Json,
+    /// Not an object, or one with a field twice.
+    Shape,
+    /// A field is missing or of another type.
+    Field(&'static str),
+    /// `type` is none of the four.
+    Type,
+}
+
+impl From<FieldError> for CommandError {
+    fn from(_: FieldError) -> CommandError {
+        CommandError::Shape
+    }
+}
+
+/// Reads one text frame.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn parse_command<'a>(
+    scanner: &mut Scanner,
+    text: &'a str,
+) -> Result<Command<'a>, CommandError> {
+    let document = scanner.scan(text.as_bytes()).map_err(|_| CommandError::Json)?;
+    let [kind, data] = document.root().fields(["type", "data"])?;
+    let kind = required(kind, "type")?;
+    let data = data.ok_or(CommandError::Field("data"))?;
+    match kind.as_ref() {
+        "subscribe" => Ok(Command::Subscribe(topic_of(&data)?)),
+        "unsubscribe" => Ok(Command::Unsubscribe(topic_of(&data)?)),
+        "publish" => {
+            let topic = topic_of(&data)?;
+            Ok(Command::Publish(publish(&data, topic)?))
+        }
+        "message" => Ok(Command::Message(publish(&data, Cow::Borrowed(""))?)),
+        _ => Err(CommandError::Type),
+    }
+}
+
+/// Reads the body of an HTTP publish. Its Content-Type is not asked.
+///
+/// # Errors
+/// Says what is wrong with it, for a problem body.
+pub fn parse_http_publish<'a>(
+    scanner: &mut Scanner,
+    body: &'a [u8],
+) -> Result<HttpPublish<'a>, Refused> {
+    let document = scanner.scan(body)?;
+    let fields = document.root().fields(["topic", "message", "compress"]);
+    let [topic, message, compress] = fields.map_err(|error| match error {
+        FieldError::NotObject => Refused::new(Refusal::BadField, "the body is not a JSON object"),
+        FieldError::Duplicate(name) => {
+            Refused::new(Refusal::BadField, format!("`{name}` stands twice"))
+        }
+    })?;
+    let missing = |name: &str, kind: &str| {
+        Refused::new(Refusal::BadField, format!("`{name}` is missing or not {kind}"))
+    };
+    Ok(HttpPublish {
+        topic: topic.and_then(|t| t.as_str()).ok_or_else(|| missing("topic", "a string"))?,
+        message: message.ok_or_else(|| missing("message", "a JSON value"))?.raw(),
+        compress: flag(compress).ok_or_else(|| missing("compress", "true or false"))?,
+    })
+}
+
+fn topic_of<'a>(data: &Value<'a, '_>) -> Result<Cow<'a, str>, CommandError> {
+    let [topic] = data.fields(["topic"])?;
+    required(topic, "topic")
+}
+
+fn publish<'a>(data: &Value<'a, '_>, topic: Cow<'a, str>) -> Result<Publish<'a>, CommandError> {
+    let [message_type, compress, payload, id] =
+        data.fields(["messageType", "compress", "payload", "id"])?;
+    Ok(Publish {
+        topic,
+        message_type: optional(message_type, "messageType")?,
+        compress: flag(compress).ok_or(CommandError::Field("compress"))?,
+        payload: payload.ok_or(CommandError::Field("payload"))?.raw(),
+        id: optional(id, "id")?,
+    })
+}
+
+fn required<'a>(
+    value: Option<Value<'a, '_>>,
+    name: &'static str,
+) -> Result<Cow<'a, str>, CommandError> {
+    value.and_then(|value| value.as_str()).ok_or(CommandError::Field(name))
+}
+
+fn optional<'a>(
+    value: Option<Value<'a, '_>>,
+    name: &'static str,
+) -> Result<Option<Cow<'a, str>>, CommandError> {
+    match value {
+        None => Ok(None),
+        Some(value) if value.is_null() => Ok(None),
+        Some(value) => value.as_str().map(Some).ok_or(CommandError::Field(name)),
+    }
+}
+
+/// A flag that may be absent or null; `None` when it is something else.
+fn flag(value: Option<Value<'_, '_>>) -> Option<bool> {
+    match value {
+        None => Some(false),
+        Some(value) if value.is_null() => Some(false),
+        Some(value) => value.as_bool(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: Result<Command<'_>, CommandError>) {
+        let mut scanner = Scanner::new(64);
+        assert_eq!(parse_command(&mut scanner, text), expected, "{text}");
+    }
+
+    #[test]
+    fn the_frames_of_all_four_client_libraries() {
+        check(
+            r#"{"type":"subscribe","data":{"topic":"a/b"}}"#,
+            Ok(Command::Subscribe("a/b".into())),
+        );
+        check(
+            r#"{"data":{"topic":"a\u002fb"},"type":"unsubscribe"}"#,
+            Ok(Command::Unsubscribe("a/b".into())),
+        );
+        check(
+            r#"{"type":"publish","data":{"topic":"t","messageType":null,"payload":"","id":"x"}}"#,
+            Ok(Command::Publish(Publish {
+                topic: "t".into(),
+                message_type: None,
+                compress: false,
+                payload: "\"\"",
+                id: Some("x".into()),
+            })),
+        );
+        check(
+            r#"{"type":"message","data":{"messageType":"broadcast","compress":true,"payload":{"n": 1.50}}}"#,
+            Ok(Command::Message(Publish {
+                topic: "".into(),
+                message_type: Some("broadcast".into()),
+                compress: true,
+                payload: r#"{"n": 1.50}"#,
+                id: None,
+            })),
+        );
+    }
+
+    #[test]
+    fn everything_else_is_told_apart() {
+        check("x", Err(CommandError::Json));
+        check("[]", Err(CommandError::Shape));
+        check(r#"{"type":"subscribe"}"#, Err(CommandError::Field("data")));
+        check(r#"{"type":"subscribe","data":{}}"#, Err(CommandError::Field("topic")));
+        check(r#"{"type":"subscribe","data":{"topic":1}}"#, Err(CommandError::Field("topic")));
+        check(r#"{"type":1,"data":{}}"#, Err(CommandError::Field("type")));
+        check(r#"{"type":"x","data":{}}"#, Err(CommandError::Type));
+        check(r#"{"type":"publish","data":{"topic":"t"}}"#, Err(CommandError::Field("payload")));
+        check(
+            r#"{"type":"publish","data":{"topic":"t","payload":1,"payload":2}}"#,
+            Err(CommandError::Shape),
+        );
+    }
+
+    #[test]
+    fn an_http_publish_keeps_its_messages_bytes() {
+        let mut scanner = Scanner::new(64);
+        let body = br#" {"topic":"t", "message" : {"b":1,  "a":2e0} , "compress":true } "#;
+        let publish = parse_http_publish(&mut scanner, body).unwrap();
+        assert_eq!(publish.message, r#"{"b":1,  "a":2e0}"#);
+        assert!(publish.compress);
+        let refused = parse_http_publish(&mut scanner, br#"{"topic":"t"}"#).unwrap_err();
+        assert_eq!(refused.refusal, Refusal::BadField);
+    }
+}

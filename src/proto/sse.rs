@@ -1,0 +1,79 @@
+//! Server-sent events (WHATWG HTML §9.2): writing events, and the head of the stream.
+//!
+//! Invariant: whatever the payload holds, it stays inside `data:` lines; CR, LF and CRLF all end
+//! a line for the reader (WHATWG HTML §9.2.5), so each of them starts a new `data:` line here.
+
+use std::fmt::Display;
+use std::io::Write as _;
+
+use super::encode::append_payload;
+use super::json;
+use crate::model::message::Message;
+use crate::stdx::clock::Timestamp;
+
+/// A comment line: keeps proxies and dead-peer detection awake, dispatches nothing.
+pub const HEARTBEAT: &[u8] = b":\n";
+
+/// Appends the native envelope `{"topic","id","time","data"}`.
+pub fn envelope(out: &mut Vec<u8>, message: &Message) {
+    out.extend_from_slice(b"{\"topic\":");
+    json::escape_into(out, message.publication.topic.as_str());
+    // Ids and times are plain ASCII: nothing to escape. Writing to a Vec cannot fail.
+    let _ = write!(
+        out,
+        ",\"id\":\"{}\",\"time\":\"{}\",\"data\":",
+        message.id,
+        Timestamp(message.time_ms)
+    );
+    append_payload(out, &message.publication.payload);
+    out.push(b'}');
+}
+
+/// Appends `data` as as many `data:` lines as it has lines.
+pub fn append_data(out: &mut Vec<u8>, data: &[u8]) {
+    let mut rest = data;
+    loop {
+        let end = memchr::memchr2(b'\r', b'\n', rest);
+        out.extend_from_slice(b"data: ");
+        out.extend_from_slice(&rest[..end.unwrap_or(rest.len())]);
+        out.push(b'\n');
+        let Some(end) = end else { return };
+        let width = if rest[end..].starts_with(b"\r\n") { 2 } else { 1 };
+        rest = &rest[end + width..];
+    }
+}
+
+/// Appends an `id:` line. Ids are positions and cursors: no NUL, no line end.
+pub fn append_id(out: &mut Vec<u8>, id: &impl Display) {
+    let _ = writeln!(out, "id: {id}");
+}
+
+/// Appends a `retry:` line: the reader's next reconnect waits `retry_ms`. It belongs inside the
+/// first event's block, because some readers dispatch a block of its own as an empty event.
+pub fn append_retry(out: &mut Vec<u8>, retry_ms: u64) {
+    let _ = writeln!(out, "retry: {retry_ms}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(data: &str, expected: &str) {
+        let mut out = Vec::new();
+        append_data(&mut out, data.as_bytes());
+        assert_eq!(String::from_utf8(out).unwrap(), expected, "{data:?}");
+    }
+
+    #[test]
+    fn every_line_end_starts_a_data_line() {
+        check("", "data: \n");
+        check("a", "data: a\n");
+        check(" a", "data:  a\n");
+        check("a\nb", "data: a\ndata: b\n");
+        check("a\rb", "data: a\ndata: b\n");
+        check("a\r\nb", "data: a\ndata: b\n");
+        check("a\n\rb", "data: a\ndata: \ndata: b\n");
+        check("a\r\r\nb\n", "data: a\ndata: \ndata: b\ndata: \n");
+        check("a\rdata: forged\r\revent: x", "data: a\ndata: data: forged\ndata: \ndata: event: x\n");
+    }
+}

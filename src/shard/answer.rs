@@ -1,0 +1,73 @@
+//! Answers to pipelined requests: each keeps its place until it and all before it are ready.
+
+use smallvec::SmallVec;
+
+use crate::broker::Receipt;
+use crate::model::application::AppIndex;
+use crate::model::refusal::Refusal;
+use crate::proto::http1::Terms;
+
+/// One request's answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// What its request allows: staying open, a body.
+    pub(super) terms: Terms,
+    /// Which origin may read it.
+    pub(super) cors: Cors,
+    pub(super) body: AnswerBody,
+}
+
+/// The `Access-Control-Allow-Origin` of an answer (Fetch standard, CORS protocol).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Cors {
+    /// Not asked, or not allowed.
+    Absent,
+    /// `*`.
+    Any,
+    /// The application's origin at this place of its list.
+    Listed(AppIndex, u16),
+}
+
+/// What an answer says.
+#[derive(Debug)]
+pub(super) enum AnswerBody {
+    /// Written already, waiting for those before it.
+    Ready(Vec<u8>),
+    /// Publishes whose outcomes are coming.
+    Publishes(Publishes),
+}
+
+/// The publishes of one request.
+#[derive(Debug)]
+pub(super) struct Publishes {
+    /// In which shape the outcome is told.
+    pub(super) dialect: PublishDialect,
+    /// The first publish's ticket; the others follow on.
+    pub(super) first_ticket: u32,
+    /// Outcomes still missing.
+    pub(super) missing: u32,
+    /// One per publish, in the request's order.
+    pub(super) outcomes: SmallVec<[Option<Result<Receipt, Refusal>>; 1]>,
+}
+
+/// Which route a publish came by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum PublishDialect {
+    /// One message: `{"id","position"}`.
+    Single,
+    /// `POST /v1/{app}/publish`: `{"results":[…]}`.
+    Batch,
+}
+
+impl Publishes {
+    /// Notes an outcome; whether it was one of this request's.
+    pub(super) fn settle(&mut self, ticket: u32, outcome: &Result<Receipt, Refusal>) -> bool {
+        let index = ticket.wrapping_sub(self.first_ticket) as usize;
+        let Some(slot) = self.outcomes.get_mut(index) else { return false };
+        if slot.is_none() {
+            *slot = Some(outcome.clone());
+            self.missing -= 1;
+        }
+        true
+    }
+}

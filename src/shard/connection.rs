@@ -1,0 +1,178 @@
+//! One accepted socket: what the shard keeps of it between turns.
+//!
+//! Invariants: an idle connection owns no buffer; everything that is only needed while something
+//! is under way sits behind a box that is dropped when it is over. The size is a budget, tested.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use super::answer::Answer;
+use super::outbound::Outbound;
+use crate::model::application::AppIndex;
+use crate::model::close::CloseCause;
+use crate::model::position::Cursor;
+use crate::model::rights::Rights;
+use crate::proto::http1;
+use crate::proto::ws::{self, Closing};
+use crate::stdx::clock::Tick;
+
+/// One connection.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) fd: OwnedFd,
+    pub(super) peer: SocketAddr,
+    pub(super) outbound: Outbound,
+    pub(super) door: Door,
+    /// Bytes read but not yet taken in, because answers were outstanding.
+    pub(super) unread: Vec<u8>,
+    pub(super) phase: Phase,
+    pub(super) flags: Flags,
+    /// When the peer was last heard.
+    pub(super) heard: Tick,
+    /// When what is under way began: a request, a close.
+    pub(super) began: Tick,
+    /// When the timer wheel looks here next.
+    pub(super) timer_due: Tick,
+    /// Most bytes that may wait in `outbound`.
+    pub(super) outbound_size_max: u32,
+}
+
+/// How far the connection's end has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Phase {
+    /// Serving.
+    Open,
+    /// Ending: what is queued leaves, nothing more is taken in but the peer's own end.
+    Closing(CloseCause),
+    /// Our side is shut; what the peer still sends is thrown away until its end, so that no reset
+    /// overtakes our last bytes (RFC 9112 §9.6).
+    Lingering(CloseCause),
+}
+
+/// Small facts.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, a byte each")]
+pub(super) struct Flags {
+    /// Listed for this turn's flush.
+    pub(super) dirty: bool,
+    /// Nothing leaves yet: a stream's head is not ready.
+    pub(super) held: bool,
+    /// `retry:` has still to go inside a stream's first event.
+    pub(super) retry_owed: bool,
+    /// The socket took less than it was given; wait until it is writable.
+    pub(super) blocked: bool,
+    /// The socket may hold more to read.
+    pub(super) readable: bool,
+    /// Listed to be read again next turn.
+    pub(super) queued: bool,
+    /// The peer's end of the stream was seen or is to be read.
+    pub(super) ended: bool,
+    /// A ping is out.
+    pub(super) pinged: bool,
+    /// Listed to be removed at the end of the turn.
+    pub(super) doomed: bool,
+}
+
+/// What the connection speaks.
+#[derive(Debug)]
+pub(super) enum Door {
+    /// HTTP/1.1 requests.
+    Http(HttpDoor),
+    /// A WebSocket of the Realtime dialect.
+    WebSocket(WebSocketDoor),
+    /// A stream of server-sent events.
+    Stream(StreamDoor),
+}
+
+/// Requests in, answers out in the requests' order.
+#[derive(Debug, Default)]
+pub(super) struct HttpDoor {
+    pub(super) decoder: http1::Decoder,
+    /// Requests not yet answered on the wire, oldest first.
+    pub(super) answers: VecDeque<Answer>,
+    /// The ticket that the next publish gets.
+    pub(super) next_ticket: u32,
+}
+
+/// A WebSocket.
+#[derive(Debug)]
+pub(super) struct WebSocketDoor {
+    pub(super) reader: ws::Reader,
+    pub(super) app: AppIndex,
+    pub(super) rights: Arc<Rights>,
+    pub(super) positions: bool,
+    /// The negotiated deflate window, 9–15 bits.
+    pub(super) window: Option<u8>,
+    /// The session's own welcome is queued; commands are taken in from then on.
+    pub(super) welcomed: bool,
+    pub(super) closing: Closing,
+}
+
+/// A stream of events. It reads nothing but the peer's end.
+#[derive(Debug)]
+pub(super) struct StreamDoor {
+    /// Subscribes not yet answered; the head is sent when none is left.
+    pub(super) pending: u32,
+    /// The head, until it is sent.
+    pub(super) head: Vec<u8>,
+    /// The last offset per home, when the stream's topics have several.
+    pub(super) cursor: Option<Box<Cursor>>,
+}
+
+impl Connection {
+    /// A fresh connection that speaks HTTP.
+    pub(super) fn new(fd: OwnedFd, peer: SocketAddr, now: Tick) -> Connection {
+        Connection {
+            fd,
+            peer,
+            outbound: Outbound::default(),
+            door: Door::Http(HttpDoor::default()),
+            unread: Vec::new(),
+            phase: Phase::Open,
+            flags: Flags::default(),
+            heard: now,
+            began: now,
+            timer_due: now,
+            outbound_size_max: OUTBOUND_SIZE_HTTP_MAX,
+        }
+    }
+
+    /// Whether it still serves.
+    pub(super) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    /// The label of its door.
+    pub(super) fn door_kind(&self) -> DoorKind {
+        match self.door {
+            Door::Http(_) => DoorKind::Http,
+            Door::WebSocket(_) => DoorKind::WebSocket,
+            Door::Stream(_) => DoorKind::Stream,
+        }
+    }
+}
+
+/// Which door, without its state.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum DoorKind {
+    Http,
+    WebSocket,
+    Stream,
+}
+
+/// Answers that may wait for a client that sends requests and does not read, before its requests
+/// are no longer read.
+const OUTBOUND_SIZE_HTTP_MAX: u32 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_idle_connection_stays_within_its_budget() {
+        let size = std::mem::size_of::<Connection>();
+        assert!(size <= 256, "a connection takes {size} bytes");
+    }
+}

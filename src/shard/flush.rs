@@ -1,0 +1,129 @@
+//! The end of a turn: every dirty connection is sent what it is owed, once.
+//!
+//! A connection whose socket took less than offered waits for the writable edge; it costs no
+//! further system call until then and delays nobody.
+
+use std::io::IoSlice;
+use std::os::fd::AsFd as _;
+
+use rustix::io::Errno;
+use smallvec::SmallVec;
+
+use super::connection::{Connection, Phase};
+use super::run::Shard;
+use super::send::{BATCH_LEN_MAX, Job, PARTS_MAX, Parts, SendResult};
+use crate::model::close::CloseCause;
+use crate::stdx::slab::Key;
+
+impl Shard {
+    /// Sends to every dirty connection. What a send could not hold for want of parts goes into
+    /// another round.
+    pub(super) fn flush(&mut self) {
+        let mut results = std::mem::take(&mut self.send_results);
+        while !self.delivery.dirty.is_empty() {
+            let dirty = std::mem::take(&mut self.delivery.dirty);
+            for keys in dirty.chunks(BATCH_LEN_MAX) {
+                self.flush_batch(keys, &mut results);
+            }
+            if self.delivery.dirty.is_empty() {
+                // Keep the allocation for the next turn.
+                self.delivery.dirty = dirty;
+                self.delivery.dirty.clear();
+            }
+        }
+        self.send_results = results;
+    }
+
+    fn flush_batch(&mut self, keys: &[Key], results: &mut Vec<SendResult>) {
+        let mut sending: SmallVec<[Key; BATCH_LEN_MAX]> = SmallVec::new();
+        let mut idle: SmallVec<[Key; 16]> = SmallVec::new();
+        {
+            let mut jobs: SmallVec<[Job<'_>; BATCH_LEN_MAX]> = SmallVec::new();
+            for key in keys {
+                let Some(connection) = self.delivery.connections.get(*key) else { continue };
+                if connection.outbound.is_empty() {
+                    idle.push(*key);
+                } else if !connection.flags.blocked && !connection.flags.held {
+                    jobs.push(Job { fd: connection.fd.as_fd(), parts: parts(connection) });
+                    sending.push(*key);
+                } else {
+                    idle.push(*key);
+                }
+            }
+            if !jobs.is_empty() {
+                self.sender.send(&jobs, results);
+            }
+        }
+        for key in idle {
+            self.after_send(key);
+        }
+        self.delivery.counters.sends.add(sending.len() as u64);
+        for (key, result) in sending.iter().zip(&*results) {
+            self.take_result(*key, *result);
+        }
+    }
+
+    fn take_result(&mut self, key: Key, result: SendResult) {
+        let counters = &self.delivery.counters;
+        let Some(connection) = self.delivery.connections.get_mut(key) else { return };
+        match result {
+            Ok(sent) => {
+                counters.bytes_sent.add(sent as u64);
+                let offered = offered_size(connection);
+                connection.outbound.consume(sent);
+                if sent < offered {
+                    counters.sends_short.increment();
+                    connection.flags.blocked = true;
+                }
+            }
+            Err(Errno::AGAIN) => {
+                counters.sends_blocked.increment();
+                connection.flags.blocked = true;
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => {
+                tracing::trace!(peer = %connection.peer, %errno, "send failed");
+                connection.flags.dirty = false;
+                return self.delivery.doom(key, CloseCause::Socket);
+            }
+        }
+        self.after_send(key);
+    }
+
+    /// The connection's share of this flush is over: what follows from an empty queue.
+    fn after_send(&mut self, key: Key) {
+        let Some(connection) = self.delivery.connections.get_mut(key) else { return };
+        connection.flags.dirty = false;
+        let waits = connection.flags.blocked || connection.flags.held;
+        if !connection.outbound.is_empty() {
+            if !waits {
+                self.delivery.mark_dirty(key);
+            }
+            return;
+        }
+        if let Phase::Closing(cause) = connection.phase {
+            return self.finish(key, cause);
+        }
+        if connection.flags.readable || !connection.unread.is_empty() {
+            // Reading may have been paused while the queue was long.
+            self.delivery.read_again(key);
+        }
+    }
+}
+
+/// Bytes that one send of this connection's queue takes at most.
+fn offered_size(connection: &Connection) -> usize {
+    match connection.outbound.only_part() {
+        Some(part) => part.len(),
+        None => connection.outbound.parts().take(PARTS_MAX).map(<[u8]>::len).sum(),
+    }
+}
+
+fn parts(connection: &Connection) -> Parts<'_> {
+    match connection.outbound.only_part() {
+        Some(part) => Parts::One(part),
+        None => {
+            Parts::Many(connection.outbound.parts().take(PARTS_MAX).map(IoSlice::new).collect())
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! What one connection is owed: a bounded queue of references to shared bytes.
+//!
+//! Invariants: an idle connection's queue owns no memory; control frames go in front of data but
+//! never into the middle of a block that has begun to leave; `size` is the sum of what is unsent.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::model::form::Form;
+use crate::model::message::Message;
+
+/// Contiguous bytes that any number of queues refer to.
+#[derive(Debug)]
+pub(super) enum Block {
+    /// One message in one wire form, made before the block was.
+    Message(Arc<Message>, Form),
+    /// Bytes made for one turn: a run of frames, a response, a control frame.
+    Bytes(Vec<u8>),
+}
+
+impl Block {
+    /// The bytes.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Block::Message(message, form) => {
+                message.form(*form, |_| unreachable!("a block is built on a form that was made"))
+            }
+            Block::Bytes(bytes) => bytes,
+        }
+    }
+}
+
+/// One connection's queue.
+#[derive(Debug, Default)]
+pub(super) struct Outbound {
+    queue: Queue,
+    /// Bytes of the front block that have left.
+    sent: u32,
+    /// Unsent bytes in all.
+    size: u32,
+}
+
+#[derive(Debug, Default)]
+enum Queue {
+    #[default]
+    Empty,
+    One(Rc<Block>),
+    #[expect(clippy::box_collection, reason = "keeps the idle connection small")]
+    Many(Box<VecDeque<Rc<Block>>>),
+}
+
+impl Outbound {
+    /// Unsent bytes.
+    pub(super) fn size(&self) -> usize {
+        self.size as usize
+    }
+
+    /// Whether nothing is owed.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self.queue, Queue::Empty)
+    }
+
+    /// Adds a block behind all others.
+    pub(super) fn push(&mut self, block: Rc<Block>) {
+        self.size += size_of_bytes(block.bytes());
+        match &mut self.queue {
+            Queue::Empty => self.queue = Queue::One(block),
+            Queue::Many(queue) => queue.push_back(block),
+            Queue::One(_) => {
+                let mut queue = self.make_many();
+                queue.push_back(block);
+                self.queue = Queue::Many(queue);
+            }
+        }
+    }
+
+    /// Adds a control frame before all blocks that have not begun to leave.
+    pub(super) fn push_control(&mut self, bytes: Vec<u8>) {
+        self.size += size_of_bytes(&bytes);
+        let block = Rc::new(Block::Bytes(bytes));
+        if self.is_empty() {
+            self.queue = Queue::One(block);
+            return;
+        }
+        let begun = usize::from(self.sent > 0);
+        let mut queue = self.make_many();
+        queue.insert(begun, block);
+        self.queue = Queue::Many(queue);
+    }
+
+    /// Appends bytes of the connection's own through `write`, into the last block when that is
+    /// this connection's alone, so that answers of one turn leave together.
+    pub(super) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let last = match &mut self.queue {
+            Queue::Empty => None,
+            Queue::One(block) => Rc::get_mut(block),
+            Queue::Many(queue) => queue.back_mut().and_then(Rc::get_mut),
+        };
+        if let Some(Block::Bytes(bytes)) = last {
+            let before = bytes.len();
+            write(bytes);
+            self.size += size_of_bytes(&bytes[before..]);
+            return;
+        }
+        let mut bytes = Vec::new();
+        write(&mut bytes);
+        if !bytes.is_empty() {
+            self.push(Rc::new(Block::Bytes(bytes)));
+        }
+    }
+
+    /// Drops everything that has not begun to leave.
+    pub(super) fn discard_unsent(&mut self) {
+        if self.sent == 0 {
+            *self = Outbound::default();
+            return;
+        }
+        let front = match std::mem::take(&mut self.queue) {
+            Queue::Empty => None,
+            Queue::One(block) => Some(block),
+            Queue::Many(mut queue) => queue.pop_front(),
+        };
+        if let Some(block) = front {
+            self.size = size_of_bytes(block.bytes()) - self.sent;
+            self.queue = Queue::One(block);
+        }
+    }
+
+    /// The unsent parts, in order.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let (one, many) = match &self.queue {
+            Queue::Empty => (None, None),
+            Queue::One(block) => (Some(block), None),
+            Queue::Many(queue) => (None, Some(queue.iter())),
+        };
+        let sent = self.sent as usize;
+        one.into_iter().chain(many.into_iter().flatten()).enumerate().map(move |(index, block)| {
+            if index == 0 { &block.bytes()[sent..] } else { block.bytes() }
+        })
+    }
+
+    /// The one unsent part, when there is just one: the common case of a fan-out.
+    pub(super) fn only_part(&self) -> Option<&[u8]> {
+        match &self.queue {
+            Queue::One(block) => Some(&block.bytes()[self.sent as usize..]),
+            _ => None,
+        }
+    }
+
+    /// Takes note that `count` bytes have left.
+    ///
+    /// # Panics
+    /// When more bytes are said to have left than were owed.
+    pub(super) fn consume(&mut self, count: usize) {
+        let mut left = u32::try_from(count).expect("a send is below 4 GiB");
+        assert!(left <= self.size, "sent more than was owed");
+        self.size -= left;
+        if self.size == 0 {
+            *self = Outbound::default();
+            return;
+        }
+        left += self.sent;
+        while let Some(front) = self.front_size() {
+            if left < front {
+                break;
+            }
+            left -= front;
+            self.pop_front();
+        }
+        self.sent = left;
+    }
+
+    fn front_size(&self) -> Option<u32> {
+        match &self.queue {
+            Queue::Empty => None,
+            Queue::One(block) => Some(size_of_bytes(block.bytes())),
+            Queue::Many(queue) => queue.front().map(|block| size_of_bytes(block.bytes())),
+        }
+    }
+
+    fn pop_front(&mut self) {
+        match &mut self.queue {
+            Queue::Many(queue) if queue.len() > 1 => {
+                queue.pop_front();
+            }
+            _ => self.queue = Queue::Empty,
+        }
+    }
+
+    fn make_many(&mut self) -> Box<VecDeque<Rc<Block>>> {
+        match std::mem::take(&mut self.queue) {
+            Queue::Empty => Box::default(),
+            Queue::One(block) => Box::new(VecDeque::from([block])),
+            Queue::Many(queue) => queue,
+        }
+    }
+}
+
+fn size_of_bytes(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).expect("queues are limited far below 4 GiB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(text: &str) -> Rc<Block> {
+        Rc::new(Block::Bytes(text.as_bytes().to_vec()))
+    }
+
+    fn unsent(outbound: &Outbound) -> String {
+        let bytes: Vec<u8> = outbound.parts().flatten().copied().collect();
+        assert_eq!(bytes.len(), outbound.size());
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn bytes_leave_in_order_whatever_the_sends_take() {
+        for step in 1..=10 {
+            let mut outbound = Outbound::default();
+            for text in ["abc", "d", "efgh", "ij"] {
+                outbound.push(block(text));
+            }
+            let mut left = String::new();
+            while !outbound.is_empty() {
+                let rest = unsent(&outbound);
+                let count = step.min(rest.len());
+                left.push_str(&rest[..count]);
+                outbound.consume(count);
+            }
+            assert_eq!(left, "abcdefghij");
+        }
+    }
+
+    #[test]
+    fn control_goes_first_but_never_into_a_begun_block() {
+        let mut outbound = Outbound::default();
+        outbound.push(block("abc"));
+        outbound.push(block("def"));
+        outbound.push_control(b"!".to_vec());
+        assert_eq!(unsent(&outbound), "!abcdef");
+        outbound.consume(2);
+        outbound.push_control(b"?".to_vec());
+        assert_eq!(unsent(&outbound), "bc?def");
+    }
+
+    #[test]
+    fn own_bytes_gather_in_one_block_and_shared_ones_stay_untouched() {
+        let mut outbound = Outbound::default();
+        let shared = block("shared");
+        outbound.push(Rc::clone(&shared));
+        outbound.append(|bytes| bytes.extend_from_slice(b"a"));
+        outbound.append(|bytes| bytes.extend_from_slice(b"b"));
+        assert_eq!(unsent(&outbound), "sharedab");
+        assert_eq!(outbound.parts().count(), 2);
+        assert_eq!(shared.bytes(), b"shared");
+    }
+
+    #[test]
+    fn discarding_keeps_what_has_begun_to_leave() {
+        let mut outbound = Outbound::default();
+        outbound.push(block("abc"));
+        outbound.push(block("def"));
+        outbound.consume(1);
+        outbound.discard_unsent();
+        assert_eq!(unsent(&outbound), "bc");
+        outbound.consume(2);
+        assert!(outbound.is_empty());
+        outbound.push(block("x"));
+        outbound.discard_unsent();
+        assert!(outbound.is_empty());
+    }
+}

@@ -1,0 +1,127 @@
+//! From the socket to the doors: one scratch buffer per shard, one read per connection and turn.
+//!
+//! Reading pauses, and the peer's bytes stay in the kernel, while the connection's own queue is
+//! long, its unanswered requests are many, or its session has not been welcomed.
+
+use std::os::fd::AsFd as _;
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+
+use super::connection::{Door, Phase};
+use super::run::Shard;
+use crate::model::close::CloseCause;
+use crate::stdx::slab::Key;
+
+/// The scratch buffer: what one read takes at most, in bytes.
+pub(super) const INPUT_SIZE: usize = 64 * 1024;
+
+impl Shard {
+    /// Reads a connection once and takes in what came. Lists it again if more may be there.
+    pub(super) fn read(&mut self, key: Key) {
+        let Some(connection) = self.delivery.connections.get_mut(key) else { return };
+        if !connection.unread.is_empty() {
+            let mut unread = std::mem::take(&mut connection.unread);
+            self.take_in(key, &mut unread);
+        }
+        if self.is_paused(key) {
+            return;
+        }
+        let mut input = std::mem::take(&mut self.input);
+        self.read_socket(key, &mut input);
+        self.input = input;
+    }
+
+    fn read_socket(&mut self, key: Key, input: &mut [u8]) {
+        let Some(connection) = self.delivery.connections.get_mut(key) else { return };
+        if !connection.flags.readable {
+            return;
+        }
+        match recv(connection.fd.as_fd(), &mut *input, RecvFlags::DONTWAIT) {
+            Ok((0, _)) => {
+                connection.flags.readable = false;
+                self.peer_ended(key);
+            }
+            Ok((size, _)) => {
+                // A short read has emptied a stream socket (epoll(7)), unless an end waits behind.
+                let drained = size < input.len() && !connection.flags.ended;
+                connection.flags.readable = !drained;
+                connection.heard = self.delivery.now;
+                connection.flags.pinged = false;
+                self.delivery.counters.bytes_received.add(size as u64);
+                if !drained {
+                    self.delivery.read_again(key);
+                }
+                self.take_in(key, &mut input[..size]);
+            }
+            Err(Errno::AGAIN) => connection.flags.readable = false,
+            Err(Errno::INTR) => self.delivery.read_again(key),
+            Err(_) => self.delivery.doom(key, CloseCause::Socket),
+        }
+    }
+
+    /// Takes in bytes until they are used up or the connection pauses; then the rest is kept.
+    fn take_in(&mut self, key: Key, mut bytes: &mut [u8]) {
+        while !bytes.is_empty() {
+            let Some(connection) = self.delivery.connections.get_mut(key) else { return };
+            let swallows = matches!(connection.phase, Phase::Lingering(_));
+            let used = match &connection.door {
+                _ if swallows => return,
+                Door::WebSocket(_) => self.take_in_websocket(key, bytes),
+                _ if !connection.is_open() => return,
+                Door::Http(_) => self.take_in_http(key, bytes),
+                Door::Stream(_) => return,
+            };
+            if used == 0 {
+                if let Some(connection) = self.delivery.connections.get_mut(key) {
+                    connection.unread = bytes.to_vec();
+                }
+                return;
+            }
+            bytes = &mut bytes[used..];
+        }
+    }
+
+    /// Whether nothing may be taken in from this connection now.
+    fn is_paused(&self, key: Key) -> bool {
+        let Some(connection) = self.delivery.connections.get(key) else { return true };
+        if !connection.is_open() {
+            return false;
+        }
+        let queue_is_long =
+            connection.outbound.size() > connection.outbound_size_max as usize / 2;
+        !connection.unread.is_empty() || (queue_is_long && !connection.flags.ended)
+    }
+
+    /// The peer has shut its side.
+    fn peer_ended(&mut self, key: Key) {
+        let Some(connection) = self.delivery.connections.get(key) else { return };
+        let cause = match connection.phase {
+            Phase::Open => CloseCause::Peer,
+            Phase::Closing(cause) | Phase::Lingering(cause) => cause,
+        };
+        let answers_are_owed = match &connection.door {
+            // A client may shut its side and still read the answers (RFC 9112 §9.6).
+            Door::Http(door) => {
+                !door.answers.is_empty()
+                    || !connection.outbound.is_empty()
+                    || !connection.unread.is_empty()
+            }
+            // A half-closed event stream or WebSocket has nobody behind it.
+            Door::WebSocket(_) | Door::Stream(_) => false,
+        };
+        if connection.is_open() && answers_are_owed {
+            return self.close_after_answers(key);
+        }
+        self.delivery.doom(key, cause);
+    }
+
+    fn close_after_answers(&mut self, key: Key) {
+        let Some(connection) = self.delivery.connections.get_mut(key) else { return };
+        let Door::Http(door) = &mut connection.door else { return };
+        match door.answers.back_mut() {
+            Some(last) => last.terms = last.terms.closing(),
+            None => self.delivery.close(key, CloseCause::Peer),
+        }
+    }
+}

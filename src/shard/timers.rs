@@ -1,0 +1,178 @@
+//! What happens when nothing happens: timeouts, pings, heartbeats. One wheel per shard, one entry
+//! per connection; a connection's own state says what is due when its entry fires.
+
+use std::time::Duration;
+
+use super::connection::{Connection, Door, Phase};
+use super::options::Options;
+use super::run::Shard;
+use crate::model::close::{Close, CloseCause, NORMAL};
+use crate::model::refusal::{Refusal, Refused};
+use crate::proto::http1::{Progress, Terms};
+use crate::proto::sse;
+use crate::proto::ws::frame;
+use crate::stdx::clock::Tick;
+use crate::stdx::slab::Key;
+
+/// Width of the wheel's slots; timeouts are late by at most this.
+pub(super) const SLOT: Duration = Duration::from_millis(200);
+
+/// Time that a connection whose last bytes are on their way may take to end.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What is due for a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Due {
+    /// Look again then.
+    Later(Tick),
+    /// Remove it.
+    End(CloseCause),
+    /// Answer 408 and close.
+    RequestTimeout(&'static str),
+    /// Send a ping.
+    Ping,
+    /// Send a WebSocket close for silence.
+    CloseIdle,
+    /// Send an event stream's heartbeat.
+    Heartbeat,
+}
+
+impl Shard {
+    /// Runs every timer that is due.
+    pub(super) fn run_timers(&mut self) {
+        let now = self.delivery.now;
+        let mut fired = std::mem::take(&mut self.fired);
+        self.wheel.advance(now, &mut fired);
+        for key in fired.drain(..) {
+            let Some(connection) = self.delivery.connections.get(key) else { continue };
+            // A connection scheduled again for an earlier time left this entry behind.
+            if connection.timer_due.is_due(now) {
+                let due = due(connection, now, &self.delivery.options);
+                self.act(key, due);
+            }
+        }
+        self.fired = fired;
+    }
+
+    /// Has the wheel look at the connection when something is due for it, if that is earlier than
+    /// it would. Call when something with a shorter deadline has begun.
+    pub(super) fn reschedule(&mut self, key: Key) {
+        let now = self.delivery.now;
+        let options = self.delivery.options;
+        let Some(connection) = self.delivery.connections.get_mut(key) else { return };
+        let at = match due(connection, now, &options) {
+            Due::Later(at) => at,
+            _ => now.after(SLOT),
+        };
+        if connection.timer_due.since_ms(at) > 0 || connection.timer_due.is_due(now) {
+            connection.timer_due = at;
+            self.wheel.schedule(key, at);
+        }
+    }
+
+    fn act(&mut self, key: Key, due: Due) {
+        let now = self.delivery.now;
+        let mut next = now.after(SLOT);
+        match due {
+            Due::Later(at) => next = at,
+            Due::End(cause) => return self.delivery.doom(key, cause),
+            Due::RequestTimeout(detail) => {
+                let refused = Refused::new(Refusal::Timeout, detail);
+                self.refuse_and_close(key, &refused, Terms::CLOSING, CloseCause::Timeout);
+            }
+            Due::Ping => self.ping(key),
+            Due::CloseIdle => {
+                let close = Close::new(NORMAL, "Nothing was heard for the idle timeout.");
+                self.delivery.close_websocket(key, &close, CloseCause::Idle);
+            }
+            Due::Heartbeat => {
+                let after = self.delivery.options.sse.heartbeat_interval;
+                next = now.after(after);
+                self.heartbeat(key);
+            }
+        }
+        if let Some(connection) = self.delivery.connections.get_mut(key) {
+            connection.timer_due = next;
+            self.wheel.schedule(key, next);
+        }
+    }
+
+    fn ping(&mut self, key: Key) {
+        if let Some(connection) = self.delivery.connections.get_mut(key) {
+            connection.flags.pinged = true;
+            let mut ping = Vec::with_capacity(2);
+            frame::append_ping(&mut ping, b"");
+            connection.outbound.push_control(ping);
+            self.delivery.mark_dirty(key);
+        }
+    }
+
+    /// A heartbeat is only worth sending where nothing else is on its way.
+    fn heartbeat(&mut self, key: Key) {
+        if let Some(connection) = self.delivery.connections.get_mut(key)
+            && connection.outbound.is_empty()
+            && !connection.flags.held
+        {
+            connection.outbound.append(|out| out.extend_from_slice(sse::HEARTBEAT));
+            self.delivery.mark_dirty(key);
+        }
+    }
+}
+
+fn due(connection: &Connection, now: Tick, options: &Options) -> Due {
+    match connection.phase {
+        Phase::Closing(cause) => {
+            let limit = match connection.door {
+                Door::WebSocket(_) => options.websocket.close_timeout,
+                Door::Http(_) | Door::Stream(_) => options.http.body_timeout,
+            };
+            after(connection.began, limit, now, Due::End(cause))
+        }
+        Phase::Lingering(cause) => {
+            let limit = match connection.door {
+                Door::WebSocket(_) => options.websocket.close_timeout,
+                Door::Http(_) | Door::Stream(_) => LINGER_TIMEOUT,
+            };
+            after(connection.began, limit, now, Due::End(cause))
+        }
+        Phase::Open => match &connection.door {
+            Door::Http(door) => {
+                let http = &options.http;
+                match door.decoder.progress() {
+                    _ if !door.answers.is_empty() => Due::Later(now.after(http.head_timeout)),
+                    Progress::Head => after(
+                        connection.began,
+                        http.head_timeout,
+                        now,
+                        Due::RequestTimeout("the request's head did not arrive in time (http.head_timeout)"),
+                    ),
+                    Progress::Body => after(
+                        connection.began,
+                        http.body_timeout,
+                        now,
+                        Due::RequestTimeout("the request's body did not arrive in time (http.body_timeout)"),
+                    ),
+                    Progress::Idle | Progress::Ended => {
+                        let is_fresh = connection.began == connection.heard && !connection.flags.served;
+                        let limit = if is_fresh { http.head_timeout } else { http.idle_timeout };
+                        after(connection.heard, limit, now, Due::End(CloseCause::Idle))
+                    }
+                }
+            }
+            Door::WebSocket(_) => {
+                let websocket = &options.websocket;
+                let idle = after(connection.heard, websocket.idle_timeout, now, Due::CloseIdle);
+                if connection.flags.pinged || !matches!(idle, Due::Later(_)) {
+                    return idle;
+                }
+                after(connection.heard, websocket.ping_interval, now, Due::Ping)
+            }
+            Door::Stream(_) => Due::Heartbeat,
+        },
+    }
+}
+
+fn after(since: Tick, limit: Duration, now: Tick, then: Due) -> Due {
+    let at = since.after(limit);
+    if at.is_due(now) { then } else { Due::Later(at) }
+}
