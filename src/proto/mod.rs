@@ -1,1 +1,4 @@
-//! placeholder until its first file lands
+//! Bytes ⇄ events of every protocol, sans I/O: knows no socket, no clock and no broker.
+
+pub mod http1;
+pub mod json;
