@@ -121,7 +121,8 @@ mod tests {
 
     #[test]
     fn what_we_never_wrote_is_refused() {
-        for text in ["", "1", "1-", "1-0", "1-0.", "x-0.1", "1-0.1-0.2", "1-40.1", "+1-0.1", "1-0.1-"]
+        for text in
+            ["", "1", "1-", "1-0", "1-0.", "x-0.1", "1-0.1-0.2", "1-40.1", "+1-0.1", "1-0.1-"]
         {
             assert_eq!(Cursor::parse(text), None, "{text:?}");
         }

@@ -126,7 +126,9 @@ impl Refusal {
     #[must_use]
     pub const fn entry(self) -> Entry {
         match self {
-            Refusal::BadRequest => entry(1, "bad_request", "The request is malformed.", 400, 1002, None),
+            Refusal::BadRequest => {
+                entry(1, "bad_request", "The request is malformed.", 400, 1002, None)
+            }
             Refusal::TargetTooLong => {
                 entry(2, "target_too_long", "The request target is too long.", 414, 1009, None)
             }
@@ -136,9 +138,14 @@ impl Refusal {
             Refusal::BodyTooLarge => {
                 entry(4, "body_too_large", "The request body is too large.", 413, 1009, None)
             }
-            Refusal::PayloadTooLarge => {
-                entry(5, "payload_too_large", "The message's payload is too large.", 413, 1009, None)
-            }
+            Refusal::PayloadTooLarge => entry(
+                5,
+                "payload_too_large",
+                "The message's payload is too large.",
+                413,
+                1009,
+                None,
+            ),
             Refusal::BadUtf8 => entry(6, "bad_utf8", "The text is not UTF-8.", 400, 1007, None),
             Refusal::BadJson => {
                 entry(7, "bad_json", "The body is not JSON this broker can carry.", 400, 1008, None)
@@ -149,21 +156,41 @@ impl Refusal {
             Refusal::BadTopic => {
                 entry(9, "bad_topic", "The topic's name is not allowed.", 400, 1008, None)
             }
-            Refusal::TooMany => {
-                entry(10, "too_many", "The request names too many topics or messages.", 400, 1008, None)
-            }
+            Refusal::TooMany => entry(
+                10,
+                "too_many",
+                "The request names too many topics or messages.",
+                400,
+                1008,
+                None,
+            ),
             Refusal::LengthRequired => {
                 entry(11, "length_required", "The body needs a Content-Length.", 411, 1002, None)
             }
-            Refusal::ExpectationFailed => {
-                entry(12, "expectation_failed", "Only 100-continue may be expected.", 417, 1002, None)
-            }
-            Refusal::NotImplemented => {
-                entry(13, "not_implemented", "The transfer coding is not supported.", 501, 1002, None)
-            }
-            Refusal::BadVersion => {
-                entry(14, "bad_version", "Only HTTP/1.0 and HTTP/1.1 are spoken here.", 505, 1002, None)
-            }
+            Refusal::ExpectationFailed => entry(
+                12,
+                "expectation_failed",
+                "Only 100-continue may be expected.",
+                417,
+                1002,
+                None,
+            ),
+            Refusal::NotImplemented => entry(
+                13,
+                "not_implemented",
+                "The transfer coding is not supported.",
+                501,
+                1002,
+                None,
+            ),
+            Refusal::BadVersion => entry(
+                14,
+                "bad_version",
+                "Only HTTP/1.0 and HTTP/1.1 are spoken here.",
+                505,
+                1002,
+                None,
+            ),
             Refusal::UnknownRoute => {
                 entry(15, "unknown_route", "There is nothing at this path.", 404, 1008, None)
             }
@@ -185,12 +212,22 @@ impl Refusal {
             Refusal::BadHandshake => {
                 entry(21, "bad_handshake", "The WebSocket handshake is not valid.", 400, 1002, None)
             }
-            Refusal::BadWebSocketVersion => {
-                entry(22, "bad_websocket_version", "WebSocket version 13 is needed.", 426, 1002, None)
-            }
-            Refusal::TooManySubscriptions => {
-                entry(23, "too_many_subscriptions", "The connection has too many subscriptions.", 400, 1008, None)
-            }
+            Refusal::BadWebSocketVersion => entry(
+                22,
+                "bad_websocket_version",
+                "WebSocket version 13 is needed.",
+                426,
+                1002,
+                None,
+            ),
+            Refusal::TooManySubscriptions => entry(
+                23,
+                "too_many_subscriptions",
+                "The connection has too many subscriptions.",
+                400,
+                1008,
+                None,
+            ),
             Refusal::Timeout => {
                 entry(24, "timeout", "The request did not arrive in time.", 408, 1008, Some(1))
             }

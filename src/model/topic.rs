@@ -29,7 +29,9 @@ impl TopicError {
             TopicError::Empty => "a topic's name has at least 1 byte",
             TopicError::TooLong => "a topic's name has at most 255 bytes of UTF-8",
             TopicError::Control => "a topic's name holds no control characters",
-            TopicError::Reserved => "a topic's name holds no `*` or `,` and does not start with `!` here",
+            TopicError::Reserved => {
+                "a topic's name holds no `*` or `,` and does not start with `!` here"
+            }
         }
     }
 }

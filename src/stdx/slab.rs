@@ -73,7 +73,9 @@ impl<T> Slab<T> {
     pub fn insert(&mut self, value: T) -> Key {
         let key = self.next_key();
         let slot = self.slot_mut(key.index).expect("next_key names a slot that exists");
-        let Entry::Free { next } = slot.entry else { unreachable!("the free list holds free slots") };
+        let Entry::Free { next } = slot.entry else {
+            unreachable!("the free list holds free slots")
+        };
         slot.entry = Entry::Used(value);
         self.free_head = next;
         self.len += 1;

@@ -1,0 +1,145 @@
+//! Inflating permessage-deflate messages (RFC 7692 §7.2.2); one stream per shard.
+//!
+//! `client_no_context_takeover` is always negotiated, so the stream starts afresh with each message
+//! and no connection owns a window. Output never grows past the limit, whatever the ratio.
+
+use flate2::{Decompress, FlushDecompress, Status};
+
+/// What a sender removed from the message's end (RFC 7692 §7.2.1).
+pub(super) const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+
+/// A last, empty block. It ends a stream that stands at a block's boundary, and no other.
+const PROBE: [u8; 5] = [0x01, 0x00, 0x00, 0xff, 0xff];
+
+/// How far back a block may refer.
+const WINDOW_SIZE: usize = 32 * 1024;
+
+/// Output room for a first try.
+const OUT_SIZE_MIN: usize = 4 * 1024;
+
+/// Output room kept from message to message.
+const OUT_SIZE_KEPT: usize = 256 * 1024;
+
+/// Most blocks with BFINAL set in one message. Each costs a copy of the window, so that a message
+/// of nothing else would cost 16,000 times its size.
+const FINAL_BLOCKS_MAX: usize = 1024;
+
+/// Why a message does not inflate.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum InflateError {
+    /// Not a deflate stream, cut short, or over 1,024 blocks with BFINAL set.
+    Corrupt,
+    /// Larger than allowed.
+    TooBig,
+}
+
+/// A shard's inflate stream and its output; about 50 KiB once used.
+#[derive(Debug, Default)]
+pub struct Inflater {
+    stream: Option<Decompress>,
+    out: Vec<u8>,
+}
+
+impl Inflater {
+    /// A stream that takes its memory with the first message.
+    pub fn new() -> Inflater {
+        Inflater::default()
+    }
+
+    /// Inflates one message; what it says stays until the next call.
+    ///
+    /// An empty payload is an empty message: RFC 7692 §7.2.3.6 has senders write one byte, but
+    /// senders exist that write none.
+    ///
+    /// # Errors
+    /// As [`InflateError`] says; over `size_max` bytes of output it stops there.
+    pub fn inflate(&mut self, payload: &[u8], size_max: usize) -> Result<&[u8], InflateError> {
+        self.out.clear();
+        self.out.shrink_to(OUT_SIZE_KEPT);
+        if !payload.is_empty() {
+            let stream = self.stream.get_or_insert_with(|| Decompress::new(false));
+            stream.reset(false);
+            let out = &mut self.out;
+            Run { stream, out, size_max, ended: false, final_count: 0 }.message(payload)?;
+        }
+        Ok(&self.out)
+    }
+}
+
+/// One message on its way through the stream.
+struct Run<'a> {
+    stream: &'a mut Decompress,
+    out: &'a mut Vec<u8>,
+    size_max: usize,
+    /// Whether a block with BFINAL set was the last thing read.
+    ended: bool,
+    final_count: usize,
+}
+
+impl Run<'_> {
+    fn message(&mut self, payload: &[u8]) -> Result<(), InflateError> {
+        self.feed(payload)?;
+        // RFC 7692 §7.2.3.4 wants a further byte after a block with BFINAL set; a sender that
+        // stops at the block is understood all the same.
+        if self.ended {
+            return Ok(());
+        }
+        let size = self.out.len();
+        self.feed(&TAIL)?;
+        self.feed(&PROBE)?;
+        // A whole message has said everything before the tail; one cut inside a block has not.
+        if self.ended && self.out.len() == size { Ok(()) } else { Err(InflateError::Corrupt) }
+    }
+
+    fn feed(&mut self, mut input: &[u8]) -> Result<(), InflateError> {
+        loop {
+            if self.ended && !input.is_empty() {
+                self.restart()?;
+            }
+            self.make_room();
+            let (read, written) = (self.stream.total_in(), self.out.len());
+            let status = self
+                .stream
+                .decompress_vec(input, self.out, FlushDecompress::None)
+                .map_err(|_| InflateError::Corrupt)?;
+            let taken = usize::try_from(self.stream.total_in() - read).expect("part of the input");
+            input = &input[taken..];
+            if self.out.len() > self.size_max {
+                return Err(InflateError::TooBig);
+            }
+            self.ended = self.ended || status == Status::StreamEnd;
+            let room_left = self.out.len() < self.out.capacity();
+            if input.is_empty() && (self.ended || room_left) {
+                return Ok(());
+            }
+            if taken == 0 && self.out.len() == written && room_left && !self.ended {
+                return Err(InflateError::Corrupt);
+            }
+        }
+    }
+
+    /// Goes on after a block with BFINAL set, which may be followed by others (RFC 7692 §7.2.3.4)
+    /// that refer to what came before it.
+    fn restart(&mut self) -> Result<(), InflateError> {
+        self.final_count += 1;
+        if self.final_count > FINAL_BLOCKS_MAX {
+            return Err(InflateError::Corrupt);
+        }
+        self.ended = false;
+        self.stream.reset(false);
+        let window = &self.out[self.out.len().saturating_sub(WINDOW_SIZE)..];
+        if !window.is_empty() {
+            self.stream.set_dictionary(window).map_err(|_| InflateError::Corrupt)?;
+        }
+        Ok(())
+    }
+
+    /// Doubles a full output, up to one byte past the limit: the byte that tells.
+    fn make_room(&mut self) {
+        let size = self.out.len();
+        if size == self.out.capacity() {
+            let most = self.size_max.saturating_add(1) - size;
+            self.out.reserve_exact(size.max(OUT_SIZE_MIN).min(most));
+        }
+    }
+}
