@@ -1,4 +1,34 @@
-//! A shard: one thread with its listener, its connections and its part of the broker.
+//! A shard: one thread per CPU with its listener, its connections and its part of the broker. The
+//! only user of monoio and of the send ring.
+//!
+//! Inward: `readiness` → `read` → the codecs of `proto` → `dispatch` → `broker`. Outward: `broker`
+//! → `delivery` → `outbound` → `flush` → `send`, or the mesh → another shard's `inbox`. `run` is
+//! the turn that calls them in order, `runtime` parks the thread between turns.
+//!
+//! Invariants
+//! - Everything between two parks is synchronous; a turn has budgets and therefore an end.
+//! - Each dirty connection is sent to once per turn.
+//! - A panic while one connection is handled ends that connection, not the shard.
 
+mod answer;
+mod connection;
+mod delivery;
+mod dispatch;
+mod flush;
+mod inbox;
+mod lifecycle;
+mod listener;
+pub mod options;
 mod outbound;
+mod read;
+mod readiness;
+mod respond;
+mod run;
+mod runtime;
 mod send;
+mod timers;
+
+pub use listener::{Listener, somaxconn};
+pub use options::Options;
+pub use run::{Control, Shard, ShardSeed, Stage};
+pub use runtime::ActiveDriver;

@@ -204,7 +204,7 @@ impl Default for WebSocketOptions {
             message_size_max: 64 * KIB,
             handshake_timeout: Duration::from_secs(10),
             ping_interval: Duration::from_secs(25),
-            idle_timeout: Duration::from_secs(60),
+            idle_timeout: Duration::from_mins(1),
             close_timeout: Duration::from_secs(5),
         }
     }
@@ -258,7 +258,8 @@ mod tests {
     #[test]
     fn the_descriptor_limit_is_shared_and_never_leaves_a_shard_without_a_connection() {
         let derived = SocketOptions::default();
-        let cases = [(1024, 1, 944), (1024, 4, 224), (1_048_576, 2, 524_240), (10, 4, 1), (0, 0, 1)];
+        let cases =
+            [(1024, 1, 944), (1024, 4, 224), (1_048_576, 2, 524_240), (10, 4, 1), (0, 0, 1)];
         for (descriptors, shards, expected) in cases {
             assert_eq!(derived.connections_max_for(descriptors, shards), expected);
         }
@@ -268,9 +269,17 @@ mod tests {
 
     #[test]
     fn automatic_sends_follow_the_driver() {
-        let cases = [(SendPath::Auto, true, false), (SendPath::Ring, true, true), (SendPath::Direct, false, false)];
+        let cases = [
+            (SendPath::Auto, true, false),
+            (SendPath::Ring, true, true),
+            (SendPath::Direct, false, false),
+        ];
         for (path, on_uring, on_epoll) in cases {
-            assert_eq!((path.uses_ring(true), path.uses_ring(false)), (on_uring, on_epoll), "{path:?}");
+            assert_eq!(
+                (path.uses_ring(true), path.uses_ring(false)),
+                (on_uring, on_epoll),
+                "{path:?}"
+            );
         }
     }
 }

@@ -15,25 +15,25 @@ use monoio::net::TcpStream;
 use monoio::time::TimeDriver;
 use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
 
-use super::options::DriverChoice;
+use super::options::Driver;
 
 /// Entries of monoio's ring; it carries one poll and its timeout, so the least it takes is plenty.
 const RING_ENTRIES: u32 = 256;
 
 /// Which driver runs the shard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Driver {
+pub enum ActiveDriver {
     /// io_uring, with the flags it was set up with.
     Uring(&'static str),
     /// epoll.
     Epoll,
 }
 
-impl std::fmt::Display for Driver {
+impl std::fmt::Display for ActiveDriver {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Driver::Uring(flags) => write!(f, "io_uring ({flags})"),
-            Driver::Epoll => f.write_str("epoll"),
+            ActiveDriver::Uring(flags) => write!(f, "io_uring ({flags})"),
+            ActiveDriver::Epoll => f.write_str("epoll"),
         }
     }
 }
@@ -49,18 +49,18 @@ impl ShardRuntime {
     ///
     /// # Errors
     /// When io_uring is demanded and cannot be had, or descriptors have run out.
-    pub(super) fn build(choice: DriverChoice) -> std::io::Result<(ShardRuntime, Driver)> {
+    pub(super) fn build(choice: Driver) -> std::io::Result<(ShardRuntime, ActiveDriver)> {
         let refused = match choice {
-            DriverChoice::Epoll => None,
-            DriverChoice::Auto | DriverChoice::Uring => match build_uring() {
+            Driver::Epoll => None,
+            Driver::Auto | Driver::Uring => match build_uring() {
                 Ok((runtime, flags)) => {
-                    return Ok((ShardRuntime::Uring(runtime), Driver::Uring(flags)));
+                    return Ok((ShardRuntime::Uring(runtime), ActiveDriver::Uring(flags)));
                 }
                 Err(error) => Some(error),
             },
         };
         match (choice, refused) {
-            (DriverChoice::Uring, Some(error)) => Err(std::io::Error::new(
+            (Driver::Uring, Some(error)) => Err(std::io::Error::new(
                 error.kind(),
                 format!(
                     "io_uring cannot be had here ({error}); allow it \
@@ -72,7 +72,7 @@ impl ShardRuntime {
                     tracing::warn!(%error, "io_uring cannot be had here; using epoll");
                 }
                 let runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?;
-                Ok((ShardRuntime::Epoll(runtime), Driver::Epoll))
+                Ok((ShardRuntime::Epoll(runtime), ActiveDriver::Epoll))
             }
         }
     }

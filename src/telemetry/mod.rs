@@ -1,1 +1,19 @@
-//! placeholder until its first file lands
+//! What an operator sees: counters, histograms, their exposition, and the log.
+//!
+//! Each shard writes its own counters with plain loads and stores; whoever answers `/metrics` reads
+//! them all. Nothing here is shared between writers, and nothing here reads a clock.
+
+pub mod counters;
+pub mod exposition;
+pub mod histogram;
+pub mod log;
+pub mod metrics;
+pub mod process;
+pub mod rate_limit;
+
+pub use counters::{Door, PublishDoor, ShardCounters};
+pub use histogram::Histogram;
+pub use log::{LogFormat, LogOptions};
+pub use metrics::render;
+pub use process::ProcessStats;
+pub use rate_limit::RateLimit;

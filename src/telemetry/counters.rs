@@ -1,0 +1,319 @@
+//! One shard's counters: written by that shard alone, read by anyone.
+//!
+//! Invariant: each `ShardCounters` has one writing thread. A write is a relaxed load and a relaxed
+//! store (1 ns, no locked instruction); two writers would lose counts, though nothing worse. The
+//! struct is a whole number of cache lines, so shards in one `Arc<[ShardCounters]>` share none.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::histogram::Histogram;
+use crate::model::application::AppIndex;
+use crate::model::close::CloseCause;
+use crate::model::refusal::Refusal;
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `amount`; wraps after 2^64.
+    pub fn add(&self, amount: u64) {
+        self.0.store(self.get().wrapping_add(amount), Ordering::Relaxed);
+    }
+
+    /// Adds one.
+    pub fn increment(&self) {
+        self.add(1);
+    }
+
+    /// The count so far.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number that goes up and down, never below 0.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// Adds `amount`.
+    pub fn add(&self, amount: u64) {
+        self.set(self.get().saturating_add(amount));
+    }
+
+    /// Takes `amount` away; stops at 0, so that a double count cannot show as 2^64.
+    pub fn subtract(&self, amount: u64) {
+        self.set(self.get().saturating_sub(amount));
+    }
+
+    /// Replaces the value.
+    pub fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    /// The value now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The door a connection stands at. Every connection is accepted as HTTP and may move once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Door {
+    /// HTTP requests and answers.
+    Http,
+    /// After a WebSocket upgrade.
+    WebSocket,
+    /// An event stream.
+    Sse,
+}
+
+impl Door {
+    /// All doors, in the order of their discriminants.
+    pub const ALL: [Door; 3] = [Door::Http, Door::WebSocket, Door::Sse];
+
+    /// The metric label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Door::Http => "http",
+            Door::WebSocket => "websocket",
+            Door::Sse => "sse",
+        }
+    }
+}
+
+/// The dialect a publish came in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PublishDoor {
+    /// The native HTTP routes.
+    Native,
+    /// The Realtime dialect over HTTP.
+    RealtimeHttp,
+    /// The Realtime dialect over WebSocket.
+    RealtimeWebSocket,
+    /// buzzPost at the root path.
+    BuzzPost,
+}
+
+impl PublishDoor {
+    /// All of them, in the order of their discriminants.
+    pub const ALL: [PublishDoor; 4] = [
+        PublishDoor::Native,
+        PublishDoor::RealtimeHttp,
+        PublishDoor::RealtimeWebSocket,
+        PublishDoor::BuzzPost,
+    ];
+
+    /// The metric label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            PublishDoor::Native => "native",
+            PublishDoor::RealtimeHttp => "realtime_http",
+            PublishDoor::RealtimeWebSocket => "realtime_websocket",
+            PublishDoor::BuzzPost => "buzzpost",
+        }
+    }
+}
+
+/// Accepted publishes of one application, by dialect.
+pub(super) type PublishCounters = [Counter; PublishDoor::ALL.len()];
+
+/// Everything one shard counts. Public fields are counted directly; the methods count what needs a
+/// label or touches two numbers.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub struct ShardCounters {
+    accepted: Counter,
+    upgraded: [Counter; Door::ALL.len()],
+    open: [Gauge; Door::ALL.len()],
+    closed: [[Counter; CloseCause::ALL.len()]; Door::ALL.len()],
+    refused: [Counter; Refusal::ALL.len()],
+    publishes: Box<[PublishCounters]>,
+    /// Sockets closed right after the accept because the shard was full.
+    pub accepts_shed: Counter,
+    /// Messages appended to outbound queues; one per message and subscriber.
+    pub deliveries: Counter,
+    /// Bytes read from client sockets.
+    pub bytes_received: Counter,
+    /// Bytes the kernel took for client sockets.
+    pub bytes_sent: Counter,
+    /// Sends submitted, whatever their outcome.
+    pub sends: Counter,
+    /// Sends of which the kernel took a part.
+    pub sends_short: Counter,
+    /// Sends of which the kernel took nothing (`EAGAIN`).
+    pub sends_blocked: Counter,
+    /// Connections closed because their outbound queue met its limit.
+    pub slow_consumers: Counter,
+    /// Passes of the loop.
+    pub turns: Counter,
+    /// Times the completion queue of the shard's rings overflowed.
+    pub ring_overflows: Counter,
+    /// Panics caught; each closed one connection.
+    pub panics: Counter,
+    /// Batches handed to other shards.
+    pub mesh_batches_sent: Counter,
+    /// Batches taken from other shards.
+    pub mesh_batches_received: Counter,
+    /// Batches that met a full queue and stayed with this shard for now.
+    pub mesh_batches_refused: Counter,
+    /// Bytes that wait here for other shards' queues.
+    pub mesh_pending_bytes: Gauge,
+    /// Times another thread woke this shard by its eventfd.
+    pub wakes: Counter,
+    /// Subscriptions held by this shard's connections.
+    pub subscriptions: Gauge,
+    /// Topics this shard is home of.
+    pub topics: Gauge,
+    /// From the acceptance of a publish at its home to the end of the flush that carried it.
+    pub publish_to_flush: Histogram,
+    /// Time a turn took, waiting excluded.
+    pub turn_duration: Histogram,
+}
+
+impl ShardCounters {
+    /// Counters of one shard for an application list of `application_count` entries.
+    pub fn new(application_count: usize) -> ShardCounters {
+        // One more collects what a reload adds later: the label set stays bounded.
+        let publishes = (0..=application_count).map(|_| PublishCounters::default()).collect();
+        ShardCounters { publishes, ..ShardCounters::default() }
+    }
+
+    /// Counters of `shard_count` shards, to be shared by all threads.
+    pub fn for_shards(shard_count: usize, application_count: usize) -> Arc<[ShardCounters]> {
+        (0..shard_count).map(|_| ShardCounters::new(application_count)).collect()
+    }
+
+    /// Counts an accepted socket; it stands at [`Door::Http`].
+    pub fn accept(&self) {
+        self.accepted.increment();
+        self.open[Door::Http as usize].add(1);
+    }
+
+    /// Counts a connection's move from [`Door::Http`] to `door`.
+    pub fn upgrade(&self, door: Door) {
+        self.upgraded[door as usize].increment();
+        self.open[Door::Http as usize].subtract(1);
+        self.open[door as usize].add(1);
+    }
+
+    /// Counts the end of a connection that stood at `door`.
+    pub fn close(&self, door: Door, cause: CloseCause) {
+        self.closed[door as usize][cause as usize].increment();
+        self.open[door as usize].subtract(1);
+        if cause == CloseCause::SlowConsumer {
+            self.slow_consumers.increment();
+        }
+    }
+
+    /// Counts `count` accepted publishes.
+    pub fn publish(&self, door: PublishDoor, app: AppIndex, count: u64) {
+        let last = self.publishes.len().saturating_sub(1);
+        if let Some(application) = self.publishes.get(usize::from(app.0).min(last)) {
+            application[door as usize].add(count);
+        }
+    }
+
+    /// Counts a refused request, frame or command.
+    pub fn refuse(&self, refusal: Refusal) {
+        self.refused[refusal as usize].increment();
+    }
+
+    /// Sockets accepted so far.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.get()
+    }
+
+    pub(super) fn accepted_counter(&self) -> &Counter {
+        &self.accepted
+    }
+
+    /// Connections that moved to `door` so far.
+    pub fn upgraded(&self, door: Door) -> u64 {
+        self.upgraded[door as usize].get()
+    }
+
+    /// Connections that stand at `door` now.
+    pub fn open(&self, door: Door) -> u64 {
+        self.open[door as usize].get()
+    }
+
+    /// Connections that ended at `door` for `cause`.
+    pub fn closed(&self, door: Door, cause: CloseCause) -> u64 {
+        self.closed[door as usize][cause as usize].get()
+    }
+
+    /// Refusals so far.
+    pub fn refused(&self, refusal: Refusal) -> u64 {
+        self.refused[refusal as usize].get()
+    }
+
+    /// Publishes accepted so far, one entry per application of the list given at the start and a
+    /// last one for all that came later.
+    pub(super) fn publishes(&self) -> &[PublishCounters] {
+        &self.publishes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_share_no_cache_line() {
+        assert_eq!(size_of::<ShardCounters>() % 64, 0);
+        let shards = ShardCounters::for_shards(2, 1);
+        assert_eq!(std::ptr::from_ref(&shards[0]).addr() % 64, 0);
+    }
+
+    #[test]
+    fn the_discriminants_are_the_places_in_all() {
+        for (index, door) in Door::ALL.into_iter().enumerate() {
+            assert_eq!(door as usize, index);
+        }
+        for (index, door) in PublishDoor::ALL.into_iter().enumerate() {
+            assert_eq!(door as usize, index);
+        }
+        for (index, cause) in CloseCause::ALL.into_iter().enumerate() {
+            assert_eq!(cause as usize, index);
+        }
+        for (index, refusal) in Refusal::ALL.into_iter().enumerate() {
+            assert_eq!(refusal as usize, index);
+        }
+    }
+
+    #[test]
+    fn a_connection_is_open_at_one_door_until_it_closes() {
+        let counters = ShardCounters::new(0);
+        counters.accept();
+        counters.accept();
+        counters.upgrade(Door::Sse);
+        assert_eq!(Door::ALL.map(|door| counters.open(door)), [1, 0, 1]);
+        counters.close(Door::Sse, CloseCause::SlowConsumer);
+        counters.close(Door::Http, CloseCause::Done);
+        assert_eq!(Door::ALL.map(|door| counters.open(door)), [0, 0, 0]);
+        assert_eq!((counters.accepted(), counters.upgraded(Door::Sse)), (2, 1));
+        assert_eq!(counters.closed(Door::Sse, CloseCause::SlowConsumer), 1);
+        assert_eq!(counters.slow_consumers.get(), 1);
+    }
+
+    #[test]
+    fn an_application_added_later_falls_into_the_last_entry() {
+        let counters = ShardCounters::new(2);
+        counters.publish(PublishDoor::Native, AppIndex(1), 3);
+        counters.publish(PublishDoor::BuzzPost, AppIndex(2), 1);
+        counters.publish(PublishDoor::BuzzPost, AppIndex(900), 1);
+        let seen = counters.publishes().iter().map(|app| app.each_ref().map(Counter::get));
+        assert_eq!(seen.collect::<Vec<_>>(), [[0; 4], [3, 0, 0, 0], [0, 0, 0, 2]]);
+    }
+
+    #[test]
+    fn a_gauge_stops_at_zero() {
+        let gauge = Gauge::default();
+        gauge.add(2);
+        gauge.subtract(3);
+        assert_eq!(gauge.get(), 0);
+    }
+}
