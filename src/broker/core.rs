@@ -227,6 +227,11 @@ impl Broker {
         }
     }
 
+    /// Whether `deliver_runs` has anything to do.
+    pub fn has_runs(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
     /// Delivers every run gathered since the last call. Call once per turn, before the flush.
     pub fn deliver_runs(&mut self, outlet: &mut impl Outlet) {
         let mut dirty = std::mem::take(&mut self.dirty);

@@ -5,6 +5,7 @@
 
 use std::fmt::Display;
 use std::io::Write as _;
+use std::time::Duration;
 
 use super::encode::append_payload;
 use super::json;
@@ -48,10 +49,10 @@ pub fn append_id(out: &mut Vec<u8>, id: &impl Display) {
     let _ = writeln!(out, "id: {id}");
 }
 
-/// Appends a `retry:` line: the reader's next reconnect waits `retry_ms`. It belongs inside the
+/// Appends a `retry:` line: the reader's next reconnect waits that many whole milliseconds. It belongs inside the
 /// first event's block, because some readers dispatch a block of its own as an empty event.
-pub fn append_retry(out: &mut Vec<u8>, retry_ms: u64) {
-    let _ = writeln!(out, "retry: {retry_ms}");
+pub fn append_retry(out: &mut Vec<u8>, retry: Duration) {
+    let _ = writeln!(out, "retry: {}", retry.as_millis());
 }
 
 #[cfg(test)]

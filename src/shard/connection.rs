@@ -17,6 +17,7 @@ use crate::model::rights::Rights;
 use crate::proto::http1;
 use crate::proto::ws::{self, Closing};
 use crate::stdx::clock::Tick;
+use crate::telemetry;
 
 /// One connection.
 #[derive(Debug)]
@@ -69,6 +70,10 @@ pub(super) struct Flags {
     pub(super) queued: bool,
     /// The peer's end of the stream was seen or is to be read.
     pub(super) ended: bool,
+    /// Nothing is expected of the peer once the queue is empty: close without lingering.
+    pub(super) ends_when_flushed: bool,
+    /// At least one request was answered.
+    pub(super) served: bool,
     /// A ping is out.
     pub(super) pinged: bool,
     /// Listed to be removed at the end of the turn.
@@ -144,22 +149,14 @@ impl Connection {
         self.phase == Phase::Open
     }
 
-    /// The label of its door.
-    pub(super) fn door_kind(&self) -> DoorKind {
+    /// Its door, for the counters.
+    pub(super) fn door_kind(&self) -> telemetry::Door {
         match self.door {
-            Door::Http(_) => DoorKind::Http,
-            Door::WebSocket(_) => DoorKind::WebSocket,
-            Door::Stream(_) => DoorKind::Stream,
+            Door::Http(_) => telemetry::Door::Http,
+            Door::WebSocket(_) => telemetry::Door::WebSocket,
+            Door::Stream(_) => telemetry::Door::Sse,
         }
     }
-}
-
-/// Which door, without its state.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum DoorKind {
-    Http,
-    WebSocket,
-    Stream,
 }
 
 /// Answers that may wait for a client that sends requests and does not read, before its requests

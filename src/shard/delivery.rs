@@ -44,7 +44,7 @@ pub(super) struct Delivery {
     pub(super) connections: Slab<Connection>,
     pub(super) encoder: Encoder,
     pub(super) port: Port<Parcel>,
-    pub(super) counters: Arc<ShardCounters>,
+    pub(super) all_counters: Arc<[ShardCounters]>,
     /// Connections to flush at the end of the turn, each once.
     pub(super) dirty: Vec<Key>,
     /// Connections to read again although no edge will tell.
@@ -58,6 +58,11 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
+    /// This shard's counters.
+    pub(super) fn counters(&self) -> &ShardCounters {
+        &self.all_counters[self.shard.index()]
+    }
+
     /// Lists the connection for this turn's flush.
     pub(super) fn mark_dirty(&mut self, key: Key) {
         if let Some(connection) = self.connections.get_mut(key)
@@ -132,7 +137,6 @@ impl Delivery {
             );
             connection.outbound.discard_unsent();
         }
-        self.counters.slow_consumers.add(1);
         let close = Close::new(TRY_AGAIN_LATER, "Too slow: the outbound queue met its limit.");
         self.close_websocket(key, &close, CloseCause::SlowConsumer);
     }
@@ -273,7 +277,7 @@ impl Delivery {
 
 impl Outlet for Delivery {
     fn deliver(&mut self, form: Form, run: &[Arc<Message>], members: &[Member]) {
-        self.counters.deliveries.add(members.len() as u64 * run.len() as u64);
+        self.counters().deliveries.add(members.len() as u64 * run.len() as u64);
         if let Form::Sse { shared_id: false, .. } = form {
             for member in members {
                 self.push_with_cursor(member.session, form, run);
@@ -291,7 +295,7 @@ impl Outlet for Delivery {
         let Door::WebSocket(door) = &connection.door else { return };
         let form = Form::Realtime { positions: door.positions, window: door.window };
         let block = self.block(form, std::slice::from_ref(message));
-        self.counters.deliveries.add(1);
+        self.counters().deliveries.add(1);
         self.push_shared(session.index, &block);
     }
 
@@ -332,7 +336,7 @@ impl Outlet for Delivery {
             }
             (Door::WebSocket(_), Err(refusal)) => {
                 let close = Close::new(refusal.entry().close, refusal.entry().title);
-                self.counters.refuse(refusal);
+                self.counters().refuse(refusal);
                 self.close_websocket(to.session, &close, CloseCause::SlowConsumer);
             }
             (Door::Stream(_), _) => {}

@@ -57,14 +57,14 @@ impl Shard {
         for key in idle {
             self.after_send(key);
         }
-        self.delivery.counters.sends.add(sending.len() as u64);
+        self.delivery.counters().sends.add(sending.len() as u64);
         for (key, result) in sending.iter().zip(&*results) {
             self.take_result(*key, *result);
         }
     }
 
     fn take_result(&mut self, key: Key, result: SendResult) {
-        let counters = &self.delivery.counters;
+        let counters = &self.delivery.all_counters[self.delivery.shard.index()];
         let Some(connection) = self.delivery.connections.get_mut(key) else { return };
         match result {
             Ok(sent) => {

@@ -48,7 +48,7 @@ impl Shard {
                 connection.flags.readable = !drained;
                 connection.heard = self.delivery.now;
                 connection.flags.pinged = false;
-                self.delivery.counters.bytes_received.add(size as u64);
+                self.delivery.counters().bytes_received.add(size as u64);
                 if !drained {
                     self.delivery.read_again(key);
                 }
@@ -100,28 +100,25 @@ impl Shard {
             Phase::Open => CloseCause::Peer,
             Phase::Closing(cause) | Phase::Lingering(cause) => cause,
         };
-        let answers_are_owed = match &connection.door {
-            // A client may shut its side and still read the answers (RFC 9112 §9.6).
-            Door::Http(door) => {
-                !door.answers.is_empty()
-                    || !connection.outbound.is_empty()
-                    || !connection.unread.is_empty()
+        // A client may shut its side and still read the answers (RFC 9112 §9.6). A half-closed
+        // WebSocket or event stream has nobody behind it.
+        if connection.is_open() && matches!(connection.door, Door::Http(_)) {
+            if self.close_after_answers(key) {
+                return;
             }
-            // A half-closed event stream or WebSocket has nobody behind it.
-            Door::WebSocket(_) | Door::Stream(_) => false,
-        };
-        if connection.is_open() && answers_are_owed {
-            return self.close_after_answers(key);
+            if self.delivery.connections.get(key).is_some_and(|c| !c.outbound.is_empty()) {
+                return self.delivery.close(key, cause);
+            }
         }
         self.delivery.doom(key, cause);
     }
 
-    fn close_after_answers(&mut self, key: Key) {
-        let Some(connection) = self.delivery.connections.get_mut(key) else { return };
-        let Door::Http(door) = &mut connection.door else { return };
-        match door.answers.back_mut() {
-            Some(last) => last.terms = last.terms.closing(),
-            None => self.delivery.close(key, CloseCause::Peer),
-        }
+    /// Has the connection close after the answers that are still owed; whether there are any.
+    pub(super) fn close_after_answers(&mut self, key: Key) -> bool {
+        let Some(connection) = self.delivery.connections.get_mut(key) else { return false };
+        let Door::Http(door) = &mut connection.door else { return false };
+        let Some(last) = door.answers.back_mut() else { return false };
+        last.terms = last.terms.closing();
+        true
     }
 }

@@ -40,7 +40,6 @@ pub(super) struct Ready {
 }
 
 /// The shard's epoll set.
-#[derive(Debug)]
 pub(super) struct Readiness {
     epoll: OwnedFd,
     events: Vec<epoll::Event>,

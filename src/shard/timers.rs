@@ -60,10 +60,7 @@ impl Shard {
         let now = self.delivery.now;
         let options = self.delivery.options;
         let Some(connection) = self.delivery.connections.get_mut(key) else { return };
-        let at = match due(connection, now, &options) {
-            Due::Later(at) => at,
-            _ => now.after(SLOT),
-        };
+        let at = next_look(connection, now, &options);
         if connection.timer_due.since_ms(at) > 0 || connection.timer_due.is_due(now) {
             connection.timer_due = at;
             self.wheel.schedule(key, at);
@@ -71,10 +68,8 @@ impl Shard {
     }
 
     fn act(&mut self, key: Key, due: Due) {
-        let now = self.delivery.now;
-        let mut next = now.after(SLOT);
         match due {
-            Due::Later(at) => next = at,
+            Due::Later(_) => {}
             Due::End(cause) => return self.delivery.doom(key, cause),
             Due::RequestTimeout(detail) => {
                 let refused = Refused::new(Refusal::Timeout, detail);
@@ -85,13 +80,12 @@ impl Shard {
                 let close = Close::new(NORMAL, "Nothing was heard for the idle timeout.");
                 self.delivery.close_websocket(key, &close, CloseCause::Idle);
             }
-            Due::Heartbeat => {
-                let after = self.delivery.options.sse.heartbeat_interval;
-                next = now.after(after);
-                self.heartbeat(key);
-            }
+            Due::Heartbeat => self.heartbeat(key),
         }
+        let now = self.delivery.now;
+        let options = self.delivery.options;
         if let Some(connection) = self.delivery.connections.get_mut(key) {
+            let next = next_look(connection, now, &options);
             connection.timer_due = next;
             self.wheel.schedule(key, next);
         }
@@ -109,13 +103,21 @@ impl Shard {
 
     /// A heartbeat is only worth sending where nothing else is on its way.
     fn heartbeat(&mut self, key: Key) {
-        if let Some(connection) = self.delivery.connections.get_mut(key)
-            && connection.outbound.is_empty()
-            && !connection.flags.held
-        {
+        let now = self.delivery.now;
+        let Some(connection) = self.delivery.connections.get_mut(key) else { return };
+        connection.began = now;
+        if connection.outbound.is_empty() && !connection.flags.held {
             connection.outbound.append(|out| out.extend_from_slice(sse::HEARTBEAT));
             self.delivery.mark_dirty(key);
         }
+    }
+}
+
+/// When the wheel should look at the connection next.
+fn next_look(connection: &Connection, now: Tick, options: &Options) -> Tick {
+    match due(connection, now, options) {
+        Due::Later(at) => at,
+        _ => now.after(SLOT),
     }
 }
 
@@ -167,7 +169,9 @@ fn due(connection: &Connection, now: Tick, options: &Options) -> Due {
                 }
                 after(connection.heard, websocket.ping_interval, now, Due::Ping)
             }
-            Door::Stream(_) => Due::Heartbeat,
+            Door::Stream(_) => {
+                after(connection.began, options.sse.heartbeat_interval, now, Due::Heartbeat)
+            }
         },
     }
 }

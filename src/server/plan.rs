@@ -1,0 +1,58 @@
+//! How many shards, on which CPUs, with how many descriptors each.
+
+use core_affinity::CoreId;
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+use crate::config::ServerOptions;
+use crate::model::shard::SHARDS_MAX;
+use crate::shard::Options;
+
+/// What the machine and the settings come to.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) shard_count: u16,
+    /// One CPU per shard; empty when threads are not pinned.
+    pub(super) cpus: Vec<CoreId>,
+    /// Most connections per shard.
+    pub(super) connections_max: usize,
+    backlog: u32,
+}
+
+impl Plan {
+    pub(super) fn make(server: &ServerOptions, options: &Options) -> Plan {
+        // The CPUs this process may run on, not all there are.
+        let allowed = core_affinity::get_core_ids().unwrap_or_default();
+        let wanted = if server.shards == 0 { allowed.len() } else { server.shards };
+        let shard_count = u16::try_from(wanted).unwrap_or(SHARDS_MAX).clamp(1, SHARDS_MAX);
+        let cpus = if server.pin && !allowed.is_empty() {
+            allowed.iter().cycle().take(usize::from(shard_count)).copied().collect()
+        } else {
+            Vec::new()
+        };
+        let descriptors = raised_descriptor_limit();
+        let connections_max =
+            options.socket.connections_max_for(descriptors, usize::from(shard_count));
+        let backlog = u32::try_from(options.socket.backlog).unwrap_or(0);
+        Plan { shard_count, cpus, connections_max, backlog }
+    }
+
+    /// The accept queue's length: what is asked for, at most what the kernel gives.
+    pub(super) fn backlog(&self, somaxconn: u32) -> u32 {
+        self.backlog.min(somaxconn).max(1)
+    }
+}
+
+/// The soft limit that `raise_descriptor_limit` will set.
+fn raised_descriptor_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    limit.maximum.or(limit.current).unwrap_or(u64::MAX)
+}
+
+/// Raises the soft descriptor limit to the hard one.
+pub(super) fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the descriptor limit could not be raised");
+    }
+}

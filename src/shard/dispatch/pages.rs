@@ -1,0 +1,65 @@
+//! What operators and newcomers look at: health, metrics, the page.
+
+use http::StatusCode;
+
+use super::super::run::{Shard, Stage};
+use super::http::Exchange;
+use crate::proto::http1::Response;
+use crate::telemetry::{self, ProcessStats};
+
+/// The page at `/`: subscribes, publishes and shows what arrives. Self-contained.
+const PAGE: &[u8] = include_bytes!("page.html");
+
+/// Nothing but the page's own inline style and script, and calls to this server.
+const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
+     script-src 'unsafe-inline'; connect-src 'self' ws: wss:; img-src data:; base-uri 'none'; \
+     form-action 'none'; frame-ancestors 'none'";
+
+impl Shard {
+    pub(super) fn page(&mut self, exchange: Exchange) {
+        self.answer_with(exchange.key, exchange.terms, |out, date| {
+            Response::start(out, StatusCode::OK, exchange.terms, date)
+                .header("Content-Security-Policy", PAGE_POLICY)
+                .header("X-Content-Type-Options", "nosniff")
+                .header("Cache-Control", "no-cache")
+                .finish("text/html; charset=utf-8", PAGE);
+        });
+    }
+
+    /// The process runs and this shard turns; readable from anywhere, as the platform's is.
+    pub(super) fn liveness_page(&mut self, exchange: Exchange) {
+        self.health(exchange, StatusCode::OK, b"{\"status\":\"ok\"}");
+    }
+
+    /// Whether new connections should be sent here.
+    pub(super) fn readiness_page(&mut self, exchange: Exchange) {
+        match self.stage {
+            Stage::Running => self.health(exchange, StatusCode::OK, b"{\"status\":\"ready\"}"),
+            Stage::Draining | Stage::Stopped => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                self.health(exchange, status, b"{\"status\":\"stopping\"}");
+            }
+        }
+    }
+
+    fn health(&mut self, exchange: Exchange, status: StatusCode, body: &'static [u8]) {
+        self.answer_with(exchange.key, exchange.terms, |out, date| {
+            Response::start(out, status, exchange.terms, date)
+                .header("Cache-Control", "no-store")
+                .header("Access-Control-Allow-Origin", "*")
+                .finish("application/json", body);
+        });
+    }
+
+    pub(super) fn metrics(&mut self, exchange: Exchange) {
+        let process = ProcessStats::read(self.started_unix_seconds);
+        let mut text = Vec::with_capacity(32 * 1024);
+        let applications = &self.delivery.applications;
+        telemetry::render(&self.delivery.all_counters, applications, &process, &mut text);
+        self.answer_with(exchange.key, exchange.terms, |out, date| {
+            Response::start(out, StatusCode::OK, exchange.terms, date)
+                .header("Cache-Control", "no-store")
+                .finish("text/plain; version=0.0.4; charset=utf-8", &text);
+        });
+    }
+}

@@ -1,0 +1,180 @@
+//! Opening a stream of server-sent events: the native form and buzzPost's.
+
+use std::borrow::Cow;
+
+use http::StatusCode;
+
+use super::super::connection::{Door, StreamDoor};
+use super::super::respond;
+use super::super::run::Shard;
+use super::http::Exchange;
+use super::publish::native_topic;
+use crate::broker::SubscribeOutcome;
+use crate::model::application::AppIndex;
+use crate::model::form::{Form, SseBody};
+use crate::model::position::Cursor;
+use crate::model::refusal::{Refusal, Refused};
+use crate::model::rights::Rights;
+use crate::model::topic::{TopicClass, TopicName};
+use crate::proto::http1::{Head, Query, Response, StreamFraming};
+use crate::proto::sse;
+use crate::telemetry;
+
+impl Shard {
+    /// `GET /v1/{app}/events?topics=a,b[&format=raw]`; `topics` may repeat.
+    pub(super) fn open_native_stream(
+        &mut self,
+        exchange: Exchange,
+        app: AppIndex,
+        rights: &Rights,
+        head: &Head<'_>,
+    ) -> Result<(), Refused> {
+        let mut body = SseBody::Native;
+        for pair in Query::new(head.query) {
+            let (name, value) = pair?;
+            match (name.as_ref(), value.as_ref()) {
+                ("format", "raw") => body = SseBody::Raw,
+                ("format", "json") => body = SseBody::Native,
+                ("format", _) => {
+                    return Err(Refused::new(Refusal::BadField, "`format` is `json` or `raw`"));
+                }
+                _ => {}
+            }
+        }
+        self.open_stream(exchange, app, rights, head, "topics", body)
+    }
+
+    /// `GET /?channels=a,b`: default events whose data is the payload's characters.
+    pub(super) fn open_buzzpost_stream(
+        &mut self,
+        exchange: Exchange,
+        app: AppIndex,
+        rights: &Rights,
+        head: &Head<'_>,
+    ) -> Result<(), Refused> {
+        self.open_stream(exchange, app, rights, head, "channels", SseBody::Raw)
+    }
+
+    fn open_stream(
+        &mut self,
+        exchange: Exchange,
+        app: AppIndex,
+        rights: &Rights,
+        head: &Head<'_>,
+        list: &'static str,
+        body: SseBody,
+    ) -> Result<(), Refused> {
+        let topics = self.stream_topics(app, rights, head, list)?;
+        let response_head = self.stream_head(exchange);
+        if exchange.is_head(head) {
+            self.answer_with(exchange.key, exchange.terms.closing(), |out, _| {
+                out.extend_from_slice(&response_head);
+            });
+            return Ok(());
+        }
+        let homes: Vec<_> = topics.iter().map(|topic| self.broker.home_of(app, topic)).collect();
+        let shared_id = homes.iter().all(|home| *home == homes[0]);
+        let epoch = self.broker.epoch();
+        let limits = self.delivery.applications.get(app).limits;
+        let now = self.delivery.now;
+        let Some(connection) = self.delivery.connections.get_mut(exchange.key) else {
+            return Ok(());
+        };
+        if let Door::Http(door) = &connection.door
+            && !door.answers.is_empty()
+        {
+            let detail = "a stream cannot be opened behind unanswered requests";
+            return Err(Refused::new(Refusal::BadRequest, detail));
+        }
+        connection.flags.held = true;
+        connection.flags.retry_owed = true;
+        connection.flags.ends_when_flushed = true;
+        connection.began = now;
+        connection.outbound_size_max = u32::try_from(limits.outbound_size_max).unwrap_or(u32::MAX);
+        connection.door = Door::Stream(StreamDoor {
+            pending: u32::try_from(topics.len()).expect("bounded by sse.topics_max"),
+            head: response_head,
+            cursor: (!shared_id).then(|| Box::new(Cursor::new(epoch))),
+        });
+        self.delivery.counters().upgrade(telemetry::Door::Sse);
+        self.broker.begin(exchange.key, app, Form::Sse { body, shared_id });
+        for topic in topics {
+            let outcome = self.broker.subscribe(exchange.key, topic, 0, &mut self.delivery);
+            assert_eq!(outcome, SubscribeOutcome::Accepted, "the count was checked");
+        }
+        self.reschedule(exchange.key);
+        Ok(())
+    }
+
+    /// The topics asked for, each once, all of them allowed.
+    fn stream_topics(
+        &self,
+        app: AppIndex,
+        rights: &Rights,
+        head: &Head<'_>,
+        list: &'static str,
+    ) -> Result<Vec<TopicName>, Refused> {
+        let limits = self.delivery.applications.get(app).limits;
+        let topics_max = self.delivery.options.sse.topics_max.min(limits.subscriptions_max);
+        let mut topics: Vec<TopicName> = Vec::new();
+        for pair in Query::new(head.query) {
+            let (name, value) = pair?;
+            if name != list {
+                continue;
+            }
+            for name in value.split(',') {
+                let topic = native_topic(name)?;
+                if !topics.contains(&topic) {
+                    topics.push(topic);
+                }
+                if topics.len() > topics_max {
+                    let detail = format!("a stream has at most {topics_max} topics (sse.topics_max)");
+                    return Err(Refused::new(Refusal::TooMany, detail));
+                }
+            }
+        }
+        if topics.is_empty() {
+            return Err(Refused::new(
+                Refusal::BadField,
+                format!("`{list}` is missing: name the topics, separated by commas"),
+            ));
+        }
+        for topic in &topics {
+            check_may_subscribe(rights, topic)?;
+        }
+        Ok(topics)
+    }
+
+    fn stream_head(&self, exchange: Exchange) -> Vec<u8> {
+        let mut head = Vec::with_capacity(256);
+        let applications = &self.delivery.applications;
+        let response =
+            Response::start(&mut head, StatusCode::OK, exchange.terms, &self.delivery.date);
+        let origin = respond::allowed_origin(exchange.cors, applications);
+        respond::with_origin(response, origin)
+            .header("Cache-Control", "no-cache, no-transform")
+            // nginx and those who follow it hold events back otherwise.
+            .header("X-Accel-Buffering", "no")
+            .stream("text/event-stream", StreamFraming::UntilClose);
+        if !exchange.terms.head_only {
+            // Some proxies pass a response on only with its first byte of content.
+            head.extend_from_slice(sse::HEARTBEAT);
+        }
+        head
+    }
+}
+
+/// Checks that a subscriber may ask for a topic.
+pub(super) fn check_may_subscribe(rights: &Rights, topic: &TopicName) -> Result<(), Refused> {
+    if rights.may_subscribe(topic) {
+        return Ok(());
+    }
+    let name: Cow<'_, str> = topic.as_str().into();
+    let detail = match topic.class() {
+        TopicClass::Private => format!("{name:?} is a private topic: nobody subscribes to it"),
+        TopicClass::Secure | TopicClass::Public => {
+            format!("subscribing to {name:?} is not among the key's rights")
+        }
+    };
+    Err(Refused::new(Refusal::Forbidden, detail))
+}

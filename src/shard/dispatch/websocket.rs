@@ -1,0 +1,258 @@
+//! The Realtime WebSocket: its upgrade, its commands, its close.
+
+use std::sync::Arc;
+
+use super::super::connection::{Connection, Door, WebSocketDoor};
+use super::super::run::Shard;
+use super::http::Exchange;
+use crate::broker::{ReplyTo, SubscribeOutcome};
+use crate::model::application::AppIndex;
+use crate::model::close::{Close, CloseCause, POLICY, TOO_BIG};
+use crate::model::form::Form;
+use crate::model::message::{Payload, Publication, Publisher};
+use crate::model::refusal::{Refusal, Refused};
+use crate::model::rights::Rights;
+use crate::model::topic::{TopicClass, TopicName};
+use crate::proto::http1::{Head, Query};
+use crate::proto::realtime::{self, Command, Publish};
+use crate::proto::ws::{self, Closing, Event, Reader, WINDOW_MAX, frame, handshake};
+use crate::stdx::slab::Key;
+use crate::telemetry::{self, PublishDoor};
+
+/// The platform's one reason for every frame it cannot read (protocols.md §1.2).
+const BAD_FORMAT: &str = "Invalid message format!";
+
+/// Every session's first topic (protocols.md §1.3).
+const MAIN: &str = "main";
+
+impl Shard {
+    /// `GET /apps/{app}`: upgrades to a WebSocket; the welcome follows once `main` is registered.
+    pub(super) fn upgrade(
+        &mut self,
+        exchange: Exchange,
+        app: AppIndex,
+        rights: Arc<Rights>,
+        head: &Head<'_>,
+    ) -> Result<(), Refused> {
+        let accepted = handshake::decide(
+            *head.method == http::Method::GET,
+            head.version == http::Version::HTTP_11,
+            |name| head.headers.get_all(name),
+            Some(WINDOW_MAX),
+        )?;
+        let positions = wants_positions(head)?;
+        let limits = self.delivery.applications.get(app).limits;
+        let Some(connection) = self.delivery.connections.get_mut(exchange.key) else {
+            return Ok(());
+        };
+        if let Door::Http(door) = &connection.door
+            && !door.answers.is_empty()
+        {
+            let detail = "an upgrade cannot stand behind unanswered requests";
+            return Err(Refused::new(Refusal::BadHandshake, detail));
+        }
+        let window = accepted.window();
+        connection.outbound.append(|out| accepted.append_response(out));
+        connection.outbound_size_max = u32::try_from(limits.outbound_size_max).unwrap_or(u32::MAX);
+        connection.door = Door::WebSocket(WebSocketDoor {
+            reader: Reader::new(window.is_some()),
+            app,
+            rights,
+            positions,
+            window,
+            welcomed: false,
+            closing: Closing::Open,
+        });
+        self.delivery.counters().upgrade(telemetry::Door::WebSocket);
+        self.delivery.mark_dirty(exchange.key);
+        self.broker.begin(exchange.key, app, Form::Realtime { positions, window });
+        let main = TopicName::new(MAIN).expect("a constant legal name");
+        if self.broker.subscribe(exchange.key, main, 0, &mut self.delivery)
+            == SubscribeOutcome::TooMany
+        {
+            self.fail(exchange.key, &too_many());
+        }
+        self.reschedule(exchange.key);
+        Ok(())
+    }
+
+    /// Takes in bytes of a WebSocket; how many it used, 0 when it has to wait.
+    pub(in crate::shard) fn take_in_websocket(&mut self, key: Key, bytes: &mut [u8]) -> usize {
+        let limits = ws::Limits {
+            message_size_max: self.delivery.options.websocket.message_size_max,
+        };
+        let Some(connection) = self.delivery.connections.get_mut(key) else { return bytes.len() };
+        let is_open = connection.is_open();
+        let Door::WebSocket(door) = &mut connection.door else { return bytes.len() };
+        if is_open && !door.welcomed {
+            return 0;
+        }
+        let mut reader = std::mem::replace(&mut door.reader, Reader::new(false));
+        // Taken, so that the message lent by it can be handled by the whole shard.
+        let mut inflater = self.inflater.take().unwrap_or_default();
+        let (used, event) = reader.read(bytes, &limits, &mut inflater);
+        match event {
+            Event::NeedMore | Event::Pong(_) => {}
+            // After our close frame only the peer's counts (RFC 6455 §5.5.1).
+            Event::Text(_) | Event::Binary(_) | Event::Ping(_) if !is_open => {}
+            Event::Text(text) => self.command(key, text),
+            Event::Binary(_) => self.fail(key, &Close::new(POLICY, BAD_FORMAT)),
+            Event::Ping(payload) => self.pong(key, payload),
+            Event::Close(received) => self.peer_closes(key, received),
+            Event::Fail(close) => self.fail(key, &close),
+        }
+        self.inflater = Some(inflater);
+        if let Some(Connection { door: Door::WebSocket(door), .. }) =
+            self.delivery.connections.get_mut(key)
+        {
+            door.reader = reader;
+        }
+        used
+    }
+
+    fn pong(&mut self, key: Key, payload: &[u8]) {
+        if let Some(connection) = self.delivery.connections.get_mut(key) {
+            let mut pong = Vec::with_capacity(payload.len() + 2);
+            frame::append_pong(&mut pong, payload);
+            connection.outbound.push_control(pong);
+            self.delivery.mark_dirty(key);
+        }
+    }
+
+    /// The peer's close frame: answered once, then the server ends the connection first.
+    fn peer_closes(&mut self, key: Key, received: Option<(u16, &str)>) {
+        if let Some(connection) = self.delivery.connections.get_mut(key)
+            && let Door::WebSocket(door) = &mut connection.door
+        {
+            connection.flags.ends_when_flushed = true;
+            if door.closing.receive() {
+                connection.outbound.append(|out| frame::append_close_answer(out, received));
+            }
+            self.delivery.mark_dirty(key);
+        }
+        self.delivery.close(key, CloseCause::Peer);
+    }
+
+    /// Closes with a code and a reason.
+    fn fail(&mut self, key: Key, close: &Close) {
+        tracing::debug!(code = close.code, reason = %close.reason, "websocket failed");
+        self.delivery.close_websocket(key, close, CloseCause::of_code(close.code));
+    }
+
+    fn command(&mut self, key: Key, text: &str) {
+        let outcome = match realtime::parse_command(&mut self.scanner, text) {
+            Ok(command) => self.obey(key, command),
+            Err(error) => {
+                tracing::debug!(?error, "frame not understood");
+                self.delivery.counters().refuse(Refusal::BadJson);
+                Err(Close::new(POLICY, BAD_FORMAT))
+            }
+        };
+        if let Err(close) = outcome {
+            self.fail(key, &close);
+        }
+    }
+
+    fn obey(&mut self, key: Key, command: Command<'_>) -> Result<(), Close> {
+        match command {
+            Command::Subscribe(topic) => self.subscribe(key, &topic),
+            Command::Unsubscribe(topic) => {
+                if let Ok(topic) = TopicName::new(&topic) {
+                    self.broker.unsubscribe(key, &topic, &mut self.delivery);
+                }
+                Ok(())
+            }
+            Command::Publish(publish) => self.publish_command(key, &publish),
+            Command::Message(_) => {
+                self.delivery.counters().refuse(Refusal::Forbidden);
+                Err(Close::new(POLICY, "Inbound messages are not enabled!"))
+            }
+        }
+    }
+
+    fn subscribe(&mut self, key: Key, topic: &str) -> Result<(), Close> {
+        let topic = TopicName::new(topic).map_err(|_rule| Close::new(POLICY, BAD_FORMAT))?;
+        let rights = &self.websocket(key).ok_or_else(gone)?.rights;
+        if !rights.may_subscribe(&topic) {
+            self.delivery.counters().refuse(Refusal::Forbidden);
+            return Err(Close::new(POLICY, match topic.class() {
+                TopicClass::Secure => "Subscription to secure topic is forbidden!",
+                TopicClass::Private => "Subscription to private topic is forbidden!",
+                TopicClass::Public => "Subscription to topic is forbidden!",
+            }));
+        }
+        match self.broker.subscribe(key, topic, 0, &mut self.delivery) {
+            SubscribeOutcome::Accepted => Ok(()),
+            SubscribeOutcome::TooMany => {
+                self.delivery.counters().refuse(Refusal::TooManySubscriptions);
+                Err(too_many())
+            }
+        }
+    }
+
+    fn publish_command(&mut self, key: Key, publish: &Publish<'_>) -> Result<(), Close> {
+        let topic =
+            TopicName::new(&publish.topic).map_err(|_rule| Close::new(POLICY, BAD_FORMAT))?;
+        let door = self.websocket(key).ok_or_else(gone)?;
+        let (app, rights) = (door.app, Arc::clone(&door.rights));
+        let application = self.delivery.applications.get(app);
+        let size_max = application.limits.realtime_payload_size_max;
+        let wants_receipt = application.client_inbound_ack_enabled;
+        if publish.payload.len() > size_max {
+            self.delivery.counters().refuse(Refusal::PayloadTooLarge);
+            let size = publish.payload.len();
+            let reason = format!("{BAD_FORMAT} Payload of {size} bytes, at most {size_max}.");
+            return Err(Close { code: TOO_BIG, reason: reason.into() });
+        }
+        if !rights.may_publish(&topic) {
+            self.delivery.counters().refuse(Refusal::Forbidden);
+            return Err(Close::new(POLICY, "Publishing to topic is forbidden!"));
+        }
+        let connection = self.delivery.ids.id(self.delivery.shard, key);
+        let publication = Publication {
+            app,
+            topic,
+            payload: Payload::Json(publish.payload.into()),
+            message_type: publish.message_type.as_deref().map(Into::into),
+            client_id: publish.id.as_deref().map(Into::into),
+            publisher: Some(Publisher {
+                connection,
+                // Without a token a connection is its own subject.
+                subject: connection.to_string().into(),
+                permissions: rights.presented.as_slice().into(),
+            }),
+            compress: publish.compress,
+        };
+        self.delivery.counters().publish(PublishDoor::RealtimeWebSocket, app, 1);
+        let reply = ReplyTo { shard: self.delivery.shard, session: key, ticket: 0, wants_receipt };
+        self.broker.publish(publication, reply, self.time_ms, &mut self.delivery);
+        Ok(())
+    }
+
+    fn websocket(&self, key: Key) -> Option<&WebSocketDoor> {
+        match &self.delivery.connections.get(key)?.door {
+            Door::WebSocket(door) => Some(door),
+            Door::Http(_) | Door::Stream(_) => None,
+        }
+    }
+}
+
+fn wants_positions(head: &Head<'_>) -> Result<bool, Refused> {
+    for pair in Query::new(head.query) {
+        let (name, value) = pair?;
+        if name == "positions" {
+            return Ok(value == "1" || value == "true");
+        }
+    }
+    Ok(false)
+}
+
+fn too_many() -> Close {
+    let entry = Refusal::TooManySubscriptions.entry();
+    Close::new(entry.close, entry.title)
+}
+
+/// The connection went away under a command; there is nobody left to tell.
+fn gone() -> Close {
+    Close::new(POLICY, "")
+}

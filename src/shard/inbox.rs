@@ -1,0 +1,30 @@
+//! What other shards sent.
+
+use super::run::Shard;
+
+/// Batches taken in one turn; more wait for the next, so that sockets are not starved.
+const BATCHES_PER_TURN_MAX: usize = 256;
+
+impl Shard {
+    /// Takes in what other shards sent.
+    pub(super) fn drain_inbox(&mut self) {
+        for _ in 0..BATCHES_PER_TURN_MAX {
+            let Some(batch) = self.delivery.port.receive() else { return };
+            self.delivery.counters().mesh_batches_received.increment();
+            for parcel in batch.parcels {
+                self.broker.receive(batch.from, parcel, self.time_ms, &mut self.delivery);
+            }
+        }
+    }
+
+    /// Hands over what this turn staged for other shards; whether something had to stay.
+    pub(super) fn flush_mesh(&mut self) -> bool {
+        let flushed = self.delivery.port.flush();
+        let counters = self.delivery.counters();
+        counters.mesh_batches_sent.add(flushed.batch_count);
+        counters.mesh_batches_refused.add(flushed.full_count);
+        counters.wakes.add(flushed.wake_count);
+        counters.mesh_pending_bytes.set(self.delivery.port.backlog_size() as u64);
+        flushed.has_backlog
+    }
+}

@@ -1,0 +1,110 @@
+//! How a connection begins and ends.
+//!
+//! Invariant: whatever ended it, a connection leaves the broker, the table and the counters once,
+//! at the end of the turn in which it was doomed.
+
+use std::net::{Shutdown, SocketAddr};
+use std::os::fd::{AsFd as _, OwnedFd};
+
+use super::connection::{Connection, Phase};
+use super::listener::Accepted;
+use super::readiness::Source;
+use super::run::{Shard, Stage};
+use crate::model::close::{Close, CloseCause, GOING_AWAY};
+use crate::stdx::slab::Key;
+
+/// How long accepting pauses when descriptors or memory have run out, in milliseconds.
+const EXHAUSTED_PAUSE_MS: u64 = 100;
+
+impl Shard {
+    /// Accepts what waits, up to the turn's budget.
+    pub(super) fn accept(&mut self) {
+        for _ in 0..self.delivery.options.turn.accepts_max {
+            let Some(listener) = &self.listener else { return };
+            match listener.accept() {
+                Accepted::Connection(fd, peer) => self.begin(fd, peer),
+                Accepted::Gone => {}
+                Accepted::Nobody => return,
+                Accepted::Exhausted(error) => {
+                    self.delivery.counters().accepts_shed.increment();
+                    if let Some(suppressed) = self.accept_log.ask(self.delivery.now) {
+                        tracing::warn!(
+                            %error, suppressed,
+                            "cannot accept: raise LimitNOFILE or lower shards.connections_max"
+                        );
+                    }
+                    return self.pause_accepting(EXHAUSTED_PAUSE_MS);
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, fd: OwnedFd, peer: SocketAddr) {
+        if self.delivery.connections.len() >= self.connections_max {
+            // Closed at once: cheaper for both sides than an answer, and clients retry.
+            self.delivery.counters().accepts_shed.increment();
+            if let Some(suppressed) = self.accept_log.ask(self.delivery.now) {
+                let connections_max = self.connections_max;
+                tracing::warn!(connections_max, suppressed, "full: connection closed at the accept");
+            }
+            return;
+        }
+        self.delivery.counters().accept();
+        let now = self.delivery.now;
+        let key = self.delivery.connections.insert(Connection::new(fd, peer, now));
+        let connection = self.delivery.connections.get(key).expect("just inserted");
+        if let Err(error) =
+            self.readiness.watch(connection.fd.as_fd(), Source::Connection(key))
+        {
+            tracing::warn!(%error, "cannot watch a socket");
+            return self.delivery.doom(key, CloseCause::Socket);
+        }
+        self.reschedule(key);
+    }
+
+    /// The queue of a closing connection is empty: shut our side, wait for the peer's.
+    pub(super) fn finish(&mut self, key: Key, cause: CloseCause) {
+        let now = self.delivery.now;
+        let Some(connection) = self.delivery.connections.get_mut(key) else { return };
+        if connection.flags.ended || connection.flags.ends_when_flushed {
+            return self.delivery.doom(key, cause);
+        }
+        connection.phase = Phase::Lingering(cause);
+        connection.began = now;
+        let socket = socket2::SockRef::from(&connection.fd);
+        if socket.shutdown(Shutdown::Write).is_err() {
+            return self.delivery.doom(key, cause);
+        }
+        self.reschedule(key);
+        self.delivery.read_again(key);
+    }
+
+    /// Takes doomed connections away, and retired sessions out of the broker.
+    pub(super) fn reap(&mut self) {
+        while let Some(key) = self.delivery.retired.pop() {
+            self.broker.end(key, &mut self.delivery);
+            self.reschedule(key);
+        }
+        while let Some((key, cause)) = self.delivery.doomed.pop() {
+            self.broker.end(key, &mut self.delivery);
+            let Some(connection) = self.delivery.connections.remove(key) else { continue };
+            self.delivery.counters().close(connection.door_kind(), cause);
+        }
+    }
+
+    /// Begins the stop: no new connections, every door told to go away.
+    pub(super) fn drain(&mut self) {
+        if let Some(listener) = self.listener.take() {
+            self.readiness.forget(listener.as_fd());
+        }
+        let keys: Vec<Key> = self.delivery.connections.keys().collect();
+        let close = Close::new(GOING_AWAY, "The broker is stopping; come back.");
+        for key in keys {
+            if self.close_after_answers(key) {
+                continue;
+            }
+            self.delivery.close_websocket(key, &close, CloseCause::Stopping);
+        }
+        self.stage = Stage::Draining;
+    }
+}

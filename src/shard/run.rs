@@ -1,0 +1,371 @@
+//! The shard and its turn.
+//!
+//! One turn: take what is ready (sockets, other shards, timers), let the broker work, deliver each
+//! topic's run, hand parcels to other shards, send to each dirty connection once, remove what
+//! ended. Then park until something is ready, unless something was left over.
+
+use std::os::fd::AsFd as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
+
+use super::delivery::Delivery;
+use super::listener::Listener;
+use super::options::Options;
+use super::read::INPUT_SIZE;
+use super::readiness::{Readiness, Ready, Source};
+use super::runtime::{ActiveDriver, Parker, ShardRuntime};
+use super::send::{DirectSender, RingSender, SendResult, Sender};
+use super::timers::SLOT;
+use crate::auth::Authenticator;
+use crate::broker::{Broker, BrokerOptions, Parcel};
+use crate::mesh::{Port, Wake};
+use crate::model::application::Applications;
+use crate::model::close::CloseCause;
+use crate::proto::encode::Encoder;
+use crate::proto::http1::{Date, Scratch};
+use crate::proto::json::Scanner;
+use crate::proto::ws::Inflater;
+use crate::stdx::clock::{self, Clock};
+use crate::stdx::slab::{Key, Slab};
+use crate::stdx::wheel::Wheel;
+use crate::telemetry::{RateLimit, ShardCounters};
+
+/// Deepest nesting of JSON that is taken in.
+const JSON_DEPTH_MAX: usize = 128;
+
+/// How soon a full queue of another shard is tried again.
+const MESH_RETRY: Duration = Duration::from_millis(1);
+
+/// How far the process's stop has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Stage {
+    /// Serving.
+    Running = 0,
+    /// Not accepting; connections are being closed.
+    Draining = 1,
+    /// Leave at once.
+    Stopped = 2,
+}
+
+/// What the process tells its shards while they run.
+#[derive(Debug, Default)]
+pub struct Control {
+    stage: AtomicU8,
+}
+
+impl Control {
+    /// Moves to a later stage; wake the shards afterwards.
+    pub fn set(&self, stage: Stage) {
+        self.stage.store(stage as u8, Ordering::Release);
+    }
+
+    /// The stage now.
+    pub fn stage(&self) -> Stage {
+        match self.stage.load(Ordering::Acquire) {
+            0 => Stage::Running,
+            1 => Stage::Draining,
+            _ => Stage::Stopped,
+        }
+    }
+}
+
+/// Everything a shard is made of that can be made before its thread runs.
+#[derive(Debug)]
+pub struct ShardSeed {
+    /// Values from the configuration.
+    pub options: Options,
+    /// Most connections it may hold.
+    pub connections_max: usize,
+    /// Its end of the mesh.
+    pub port: Port<Parcel>,
+    /// Its listening socket.
+    pub listener: Listener,
+    /// What its broker is told.
+    pub broker: BrokerOptions,
+    /// The applications.
+    pub applications: Arc<Applications>,
+    /// All shards' counters; it writes its own.
+    pub counters: Arc<[ShardCounters]>,
+    /// The stop.
+    pub control: Arc<Control>,
+    /// When the process started, Unix seconds, for its metrics.
+    pub started_unix_seconds: u64,
+}
+
+/// One shard on its own thread.
+pub struct Shard {
+    pub(super) delivery: Delivery,
+    pub(super) broker: Broker,
+    pub(super) readiness: Readiness,
+    pub(super) listener: Option<Listener>,
+    pub(super) sender: Sender,
+    pub(super) wheel: Wheel,
+    pub(super) scanner: Scanner,
+    pub(super) inflater: Option<Inflater>,
+    pub(super) authenticator: Authenticator,
+    pub(super) scratch: Option<Box<Scratch>>,
+    pub(super) input: Vec<u8>,
+    pub(super) send_results: Vec<SendResult>,
+    pub(super) fired: Vec<Key>,
+    pub(super) accept_log: RateLimit,
+    pub(super) refusal_log: RateLimit,
+    pub(super) connections_max: usize,
+    pub(super) stage: Stage,
+    pub(super) started_unix_seconds: u64,
+    /// Wall clock of this turn, Unix milliseconds.
+    pub(super) time_ms: u64,
+    ready: Vec<Ready>,
+    again: Vec<Key>,
+    control: Arc<Control>,
+    clock: Clock,
+    wake: Arc<Wake>,
+    accept_resumes: Option<Instant>,
+    deliver_since: Option<Instant>,
+    /// Another shard's queue is full and batches wait here.
+    mesh_is_behind: bool,
+}
+
+impl Shard {
+    /// Runs a shard on this thread until the process stops. `on_ready` is called once it serves.
+    ///
+    /// # Errors
+    /// When the driver that is asked for cannot be had, or descriptors have run out.
+    pub fn run(seed: ShardSeed, on_ready: impl FnOnce(ActiveDriver)) -> std::io::Result<()> {
+        let (mut runtime, driver) = ShardRuntime::build(seed.options.driver)?;
+        let is_uring = matches!(driver, ActiveDriver::Uring(_));
+        let mut shard = Shard::new(seed, is_uring)?;
+        runtime.block_on(async {
+            let mut parker = Parker::new(&shard.readiness.as_fd())?;
+            on_ready(driver);
+            shard.live(&mut parker).await;
+            Ok(())
+        })
+    }
+
+    fn new(seed: ShardSeed, is_uring: bool) -> std::io::Result<Shard> {
+        let readiness = Readiness::new()?;
+        readiness.watch(seed.listener.as_fd(), Source::Listener)?;
+        readiness.watch(seed.port.wake().as_fd(), Source::Wake)?;
+        let sender = if seed.options.send.uses_ring(is_uring) {
+            Sender::Ring(RingSender::new()?)
+        } else {
+            Sender::Direct(DirectSender)
+        };
+        let clock = Clock::start();
+        let now = clock.tick();
+        let time_ms = clock::unix_ms();
+        let wake = Arc::clone(seed.port.wake());
+        let delivery = Delivery {
+            shard: seed.broker.shard,
+            options: seed.options,
+            applications: Arc::clone(&seed.applications),
+            ids: seed.broker.ids.clone(),
+            connections: Slab::default(),
+            encoder: Encoder::default(),
+            port: seed.port,
+            all_counters: seed.counters,
+            dirty: Vec::new(),
+            again: Vec::new(),
+            doomed: Vec::new(),
+            retired: Vec::new(),
+            date: Date::new(time_ms / 1000),
+            now,
+        };
+        Ok(Shard {
+            delivery,
+            broker: Broker::new(seed.broker, seed.applications),
+            readiness,
+            listener: Some(seed.listener),
+            sender,
+            wheel: Wheel::new(now, SLOT),
+            scanner: Scanner::new(JSON_DEPTH_MAX),
+            inflater: Some(Inflater::new()),
+            authenticator: Authenticator::new(),
+            scratch: Some(Box::default()),
+            input: vec![0; INPUT_SIZE],
+            send_results: Vec::new(),
+            fired: Vec::new(),
+            accept_log: RateLimit::new(1, Duration::from_secs(5)),
+            refusal_log: RateLimit::new(10, Duration::from_secs(1)),
+            connections_max: seed.connections_max,
+            stage: Stage::Running,
+            started_unix_seconds: seed.started_unix_seconds,
+            time_ms,
+            ready: Vec::new(),
+            again: Vec::new(),
+            control: seed.control,
+            clock,
+            wake,
+            accept_resumes: None,
+            deliver_since: None,
+            mesh_is_behind: false,
+        })
+    }
+
+    async fn live(&mut self, parker: &mut Parker) {
+        loop {
+            let has_more = self.turn();
+            match self.control.stage() {
+                Stage::Running => {}
+                Stage::Draining if self.stage == Stage::Running => {
+                    self.drain();
+                    continue;
+                }
+                Stage::Draining if self.delivery.connections.is_empty() => return,
+                Stage::Draining => {}
+                Stage::Stopped => return,
+            }
+            if has_more {
+                continue;
+            }
+            self.wake.set_sleeping();
+            if self.delivery.port.inbox_is_empty() && self.control.stage() == self.stage {
+                parker.park(self.wait()).await;
+            }
+            self.wake.set_awake();
+        }
+    }
+
+    /// One turn; whether something is left that needs no event to go on.
+    fn turn(&mut self) -> bool {
+        let began = clock::now();
+        self.delivery.now = self.clock.tick();
+        self.time_ms = clock::unix_ms();
+        self.delivery.date.set(self.time_ms / 1000);
+        self.take_ready();
+        self.read_listed();
+        self.drain_inbox();
+        self.run_timers();
+        self.deliver_runs(began);
+        self.flush_mesh();
+        self.flush();
+        self.reap();
+        self.mesh_is_behind = self.flush_mesh();
+        self.count_turn(began);
+        !self.delivery.again.is_empty()
+            || !self.delivery.dirty.is_empty()
+            || !self.delivery.port.inbox_is_empty()
+    }
+
+    fn take_ready(&mut self) {
+        let mut ready = std::mem::take(&mut self.ready);
+        ready.clear();
+        self.readiness.poll(&mut ready);
+        for event in &ready {
+            match event.source {
+                Source::Listener => self.accept(),
+                // What it announces is in the inbox, which every turn drains.
+                Source::Wake => {}
+                Source::Connection(key) => self.note_ready(key, *event),
+            }
+        }
+        self.ready = ready;
+        if self.accept_resumes.is_some_and(|at| at <= clock::now()) {
+            self.resume_accepting();
+        }
+    }
+
+    fn note_ready(&mut self, key: Key, event: Ready) {
+        let Some(connection) = self.delivery.connections.get_mut(key) else { return };
+        connection.flags.ended |= event.ended;
+        if event.writable && connection.flags.blocked {
+            connection.flags.blocked = false;
+            self.delivery.mark_dirty(key);
+        }
+        if event.readable
+            && let Some(connection) = self.delivery.connections.get_mut(key)
+        {
+            connection.flags.readable = true;
+            self.delivery.read_again(key);
+        }
+    }
+
+    /// Reads the connections listed until now; what they list meanwhile is for the next turn.
+    fn read_listed(&mut self) {
+        std::mem::swap(&mut self.again, &mut self.delivery.again);
+        let mut listed = std::mem::take(&mut self.again);
+        let budget = self.delivery.options.turn.reads_max.max(1);
+        for key in listed.drain(..listed.len().min(budget)) {
+            if let Some(connection) = self.delivery.connections.get_mut(key) {
+                connection.flags.queued = false;
+                self.guard(key, Shard::read);
+            }
+        }
+        // Those over the budget go first next turn.
+        listed.append(&mut self.delivery.again);
+        self.delivery.again = listed;
+    }
+
+    /// Runs one connection's handling; a panic in it ends that connection.
+    fn guard(&mut self, key: Key, handle: fn(&mut Shard, Key)) {
+        // What a panic may leave behind: this connection's state (it is removed) and the taken
+        // scratch buffers (they are replaced); the broker's and the table's calls complete before
+        // they hand out anything that could panic.
+        if catch_unwind(AssertUnwindSafe(|| handle(self, key))).is_err() {
+            tracing::error!("a panic was caught; its connection is closed");
+            self.delivery.counters().panics.increment();
+            self.scratch.get_or_insert_default();
+            self.inflater.get_or_insert_with(Inflater::new);
+            if self.input.is_empty() {
+                self.input = vec![0; INPUT_SIZE];
+            }
+            self.delivery.doom(key, CloseCause::Internal);
+        }
+    }
+
+    /// Delivers the topics' runs, unless they may wait for more.
+    fn deliver_runs(&mut self, now: Instant) {
+        let delay_max = self.delivery.options.turn.flush_delay_max;
+        if delay_max > Duration::ZERO && self.broker.has_runs() {
+            let since = *self.deliver_since.get_or_insert(now);
+            if now.duration_since(since) < delay_max {
+                return;
+            }
+        }
+        self.deliver_since = None;
+        self.broker.deliver_runs(&mut self.delivery);
+    }
+
+    /// How long the shard may park.
+    fn wait(&self) -> Option<Duration> {
+        let now = clock::now();
+        let timer = self.wheel.next_due().map(|due| {
+            Duration::from_millis(u64::from(due.since_ms(self.clock.tick())))
+        });
+        let delay_max = self.delivery.options.turn.flush_delay_max;
+        let until = |at: Instant| at.saturating_duration_since(now);
+        let deliver = self.deliver_since.map(|since| until(since + delay_max));
+        let accept = self.accept_resumes.map(until);
+        let mesh = self.mesh_is_behind.then_some(MESH_RETRY);
+        [timer, deliver, accept, mesh].into_iter().flatten().min()
+    }
+
+    pub(super) fn pause_accepting(&mut self, pause_ms: u64) {
+        if let Some(listener) = &self.listener
+            && self.accept_resumes.is_none()
+        {
+            self.readiness.forget(listener.as_fd());
+            self.accept_resumes = Some(clock::now() + Duration::from_millis(pause_ms));
+        }
+    }
+
+    fn resume_accepting(&mut self) {
+        self.accept_resumes = None;
+        if let Some(listener) = &self.listener
+            && let Err(error) = self.readiness.watch(listener.as_fd(), Source::Listener)
+        {
+            tracing::error!(%error, "cannot watch the listener again");
+        }
+    }
+
+    fn count_turn(&self, began: Instant) {
+        let counters = self.delivery.counters();
+        counters.turns.increment();
+        counters.turn_duration.observe(clock::now().duration_since(began));
+        counters.subscriptions.set(self.broker.subscription_count() as u64);
+        counters.topics.set(self.broker.home_topic_count() as u64);
+    }
+}
