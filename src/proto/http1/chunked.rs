@@ -3,8 +3,8 @@
 //! Chunk extensions and trailer fields are checked for their form, bounded, and ignored. A line
 //! that does not end in exactly CRLF is refused everywhere: parsers differ in where such a line ends.
 
-use super::decoder::SizeLimit;
 use super::framing::is_token_byte;
+use super::limits::SizeLimit;
 use crate::model::refusal::{Refusal, Refused};
 
 /// Most bytes of chunk extensions in one body.

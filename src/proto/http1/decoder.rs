@@ -11,56 +11,13 @@
 use super::chunked::Chunked;
 use super::framing::{Framing, is_token_byte};
 use super::head::{Head, Index, Terms};
+use super::limits::{Limits, SizeLimit};
+use super::partial::{PartialBody, PartialHead, Transfer};
 use super::scan;
 use crate::model::refusal::{Refusal, Refused};
 
 /// Empty lines before a request line that are skipped (RFC 9112 §2.2); the next one is refused.
 const BLANK_LINES_COUNT_MAX: u8 = 2;
-/// What is reserved at once for a body, whatever Content-Length promises.
-const RESERVE_SIZE_MAX: usize = 64 * 1024;
-/// Largest head that the 16-bit index can describe.
-const HEAD_SIZE_CEILING: usize = u16::MAX as usize;
-
-/// A size in bytes, and the configuration key that sets it, for the error that names both.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct SizeLimit {
-    /// Most bytes.
-    pub size_max: usize,
-    /// Where an operator sets it.
-    pub key: &'static str,
-}
-
-impl SizeLimit {
-    /// Checks a body's size.
-    ///
-    /// # Errors
-    /// It is over the limit; the detail names both numbers and the key.
-    pub(super) fn check(&self, size: u64) -> Result<(), Refused> {
-        if size <= self.size_max as u64 {
-            return Ok(());
-        }
-        let SizeLimit { size_max, key } = self;
-        Err(Refused::new(
-            Refusal::BodyTooLarge,
-            format!("the body has {size} bytes or more; at most {size_max} are taken ({key})"),
-        ))
-    }
-}
-
-/// What a request may take before its body.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Limits {
-    /// The request target. 8 KiB is usual.
-    pub target: SizeLimit,
-    /// Request line and header section together. 16 KiB is usual; 65,535 bytes is the most.
-    pub head: SizeLimit,
-}
-
-impl Limits {
-    pub(super) fn head_size_max(&self) -> usize {
-        self.head.size_max.min(HEAD_SIZE_CEILING)
-    }
-}
 
 /// A whole request.
 #[derive(Clone, Copy, Debug)]
@@ -130,30 +87,6 @@ impl Default for State {
     fn default() -> State {
         State::Idle { blank_lines_count: 0 }
     }
-}
-
-/// What has arrived of a head. A lone carriage return is the first half of an empty line before it.
-#[derive(Debug)]
-struct PartialHead {
-    bytes: Vec<u8>,
-    blank_lines_count: u8,
-}
-
-/// A whole head and what has arrived of its body.
-#[derive(Debug)]
-struct PartialBody {
-    /// The head, then the body's content.
-    bytes: Vec<u8>,
-    index: Index,
-    limit: SizeLimit,
-    transfer: Transfer,
-}
-
-#[derive(Debug)]
-enum Transfer {
-    /// Bytes that have not arrived.
-    Length(usize),
-    Chunked(Chunked),
 }
 
 /// A refusal on its way out, with the terms as far as they are known.
@@ -355,30 +288,6 @@ impl Decoder {
             self.state = State::default();
         }
         (consumed, Decoded::Request(request))
-    }
-}
-
-impl PartialBody {
-    /// Takes what belongs to the body: how much that was, and whether it was the last.
-    fn take(&mut self, input: &[u8]) -> Result<(usize, bool), Refused> {
-        match &mut self.transfer {
-            Transfer::Length(missing) => {
-                let taken = input.len().min(*missing);
-                if self.bytes.capacity() - self.bytes.len() < taken {
-                    self.bytes.reserve_exact(
-                        taken.max((*missing).min(RESERVE_SIZE_MAX.max(self.bytes.len()))),
-                    );
-                }
-                self.bytes.extend_from_slice(&input[..taken]);
-                *missing -= taken;
-                Ok((taken, *missing == 0))
-            }
-            Transfer::Chunked(chunked) => {
-                let head_size = self.index.head_size();
-                let taken = chunked.take(input, &mut self.bytes, head_size, &self.limit)?;
-                Ok((taken, chunked.is_done()))
-            }
-        }
     }
 }
 

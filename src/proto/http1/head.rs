@@ -7,8 +7,8 @@ use std::mem::MaybeUninit;
 
 use http::{Method, Version};
 
-use super::decoder::Limits;
 use super::framing::{self, Facts, Framing};
+use super::limits::Limits;
 use super::target::{self, RequestLine};
 use crate::model::refusal::{Refusal, Refused};
 

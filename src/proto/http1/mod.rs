@@ -1,6 +1,6 @@
 //! HTTP/1.1 for a server, sans I/O (RFC 9110, RFC 9112): bytes → requests, responses → bytes.
 //!
-//! Inward: `decoder` holds what has arrived and calls `scan` (where the head ends), `target` (the
+//! Inward: `decoder` keeps what has arrived (`partial`) within `limits`, and calls `scan` (where the head ends), `target` (the
 //! request line), `head` (the header section), `framing` (how long the body is) and `chunked`.
 //! Outward: `response`, `problem` and `date` append to a buffer that the caller owns.
 //!
@@ -12,18 +12,19 @@ mod date;
 mod decoder;
 mod framing;
 mod head;
+mod limits;
+mod partial;
 mod percent;
 mod problem;
 mod response;
 mod scan;
 mod target;
-#[cfg(test)]
-mod tests;
 
 pub use date::Date;
-pub use decoder::{Decoded, Decoder, Limits, Progress, Request, Scratch, SizeLimit};
+pub use decoder::{Decoded, Decoder, Progress, Request, Scratch};
 pub use framing::Framing;
 pub use head::{HEADERS_COUNT_MAX, Head, Headers, Terms};
+pub use limits::{Limits, SizeLimit};
 pub use percent::{BadEncoding, Query, decode_query, decode_segment, segments};
 pub use problem::problem;
 pub use response::{CONTINUE, Response, StreamFraming, chunk, last_chunk};

@@ -6,7 +6,7 @@
 
 use memchr::{memchr, memchr_iter};
 
-use super::decoder::Limits;
+use super::limits::Limits;
 use super::target;
 use crate::model::refusal::{Refusal, Refused};
 

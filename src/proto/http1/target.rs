@@ -5,8 +5,8 @@
 
 use http::{Method, Version};
 
-use super::decoder::Limits;
 use super::framing::is_host;
+use super::limits::Limits;
 use crate::model::refusal::{Refusal, Refused};
 
 /// Longest method name; every registered one is shorter (RFC 9110 §16.1).

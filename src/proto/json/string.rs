@@ -4,6 +4,11 @@ use std::borrow::Cow;
 
 use memchr::memchr;
 
+/// The blanks of RFC 8259 §2.
+pub(super) fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
+}
+
 /// Appends `text` as a string literal with its quotes. Escapes what must be escaped and nothing
 /// else: `"`, `\` and the control characters below U+0020.
 pub fn escape_into(out: &mut Vec<u8>, text: &str) {

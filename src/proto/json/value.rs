@@ -6,8 +6,8 @@
 
 use std::borrow::Cow;
 
-use super::scanner::is_blank;
-use super::string::characters;
+use super::string::{characters, is_blank};
+use crate::model::refusal::{Refusal, Refused};
 
 /// What a value is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,6 +45,16 @@ pub enum FieldError {
     NotObject,
     /// A field that is read stands twice: which one counts depends on the reader (RFC 8259 §4).
     Duplicate(&'static str),
+}
+
+impl From<FieldError> for Refused {
+    fn from(error: FieldError) -> Refused {
+        let detail = match error {
+            FieldError::NotObject => "the JSON is not an object".to_owned(),
+            FieldError::Duplicate(name) => format!("the field {name} stands more than once"),
+        };
+        Refused::new(Refusal::BadField, detail)
+    }
 }
 
 impl<'text, 'scan> Value<'text, 'scan> {
