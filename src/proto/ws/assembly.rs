@@ -8,7 +8,7 @@ use super::fault::Fault;
 use super::header::{self, HEADER_SIZE_MAX, Head};
 use super::mask;
 use super::opcode::Opcode;
-use super::utf8::Utf8;
+use super::utf8::{NotUtf8, Utf8};
 
 /// The box's contents.
 #[derive(Debug, Default)]
@@ -71,7 +71,7 @@ impl Message {
 
     fn push(&mut self, piece: &[u8]) -> Result<(), Fault> {
         if self.is_plain_text() {
-            self.utf8.push(piece).map_err(|_| Fault::Text)?;
+            self.utf8.push(piece).map_err(|NotUtf8| Fault::Text)?;
         }
         self.bytes.extend_from_slice(piece);
         Ok(())

@@ -1,7 +1,7 @@
 //! The closing handshake (RFC 6455 §7): which codes may travel, and who still owes a frame.
 
 /// Whether a code may stand in a close frame (RFC 6455 §7.4 and the IANA registry, which added
-/// 1012–1014): 1000–1003, 1007–1014 and 3000–4999.
+/// 1012–1014): 1000–1003, 1007–1014 and 3000–4999. tungstenite's own table lacks 1014.
 pub const fn is_wire_code(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }

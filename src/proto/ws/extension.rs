@@ -74,8 +74,12 @@ impl Offer<'_> {
                 return None;
             }
             match (*name, value.as_deref()) {
-                (b"server_no_context_takeover" | b"client_no_context_takeover", None)
-                | (b"client_max_window_bits", None) => {}
+                (
+                    b"server_no_context_takeover"
+                    | b"client_no_context_takeover"
+                    | b"client_max_window_bits",
+                    None,
+                ) => {}
                 (b"client_max_window_bits", Some(bits)) => {
                     window_bits(bits)?;
                 }

@@ -37,7 +37,7 @@ pub(super) fn parse(bytes: &[u8], deflate: bool) -> Result<Option<(Head, usize)>
 
     let mut cursor = Cursor::new(bytes);
     // The opcode was checked, and reading from memory cannot fail.
-    let parsed = FrameHeader::parse(&mut cursor).map_err(|_| Fault::ReservedOpcode)?;
+    let parsed = FrameHeader::parse(&mut cursor).map_err(|_impossible| Fault::ReservedOpcode)?;
     let Some((header, payload_size)) = parsed else { return Ok(None) };
     check_length(second, payload_size)?;
     let mask = header.mask.ok_or(Fault::Unmasked)?;
@@ -74,8 +74,8 @@ fn check_second(second: u8, opcode: Opcode) -> Result<(), Fault> {
 fn check_length(second: u8, size: u64) -> Result<(), Fault> {
     match second & 0x7f {
         126 if size < 126 => Err(Fault::LengthNotMinimal),
-        127 if size <= u64::from(u16::MAX) => Err(Fault::LengthNotMinimal),
-        127 if size >> 63 != 0 => Err(Fault::LengthTopBit),
+        127 if u16::try_from(size).is_ok() => Err(Fault::LengthNotMinimal),
+        127 if i64::try_from(size).is_err() => Err(Fault::LengthTopBit),
         _ => Ok(()),
     }
 }
@@ -143,9 +143,9 @@ mod tests {
     fn the_second_byte_fails_before_the_rest() {
         assert_eq!(parse(&[0x81, 0x05], false), Err(Fault::Unmasked));
         for opcode in [0x88, 0x89, 0x8a] {
-            assert_eq!(parse(&[opcode, 0x80 | 125], false), Ok(None));
-            assert_eq!(parse(&[opcode, 0x80 | 126], false), Err(Fault::ControlTooLong));
-            assert_eq!(parse(&[opcode, 0x80 | 127], false), Err(Fault::ControlTooLong));
+            assert_eq!(parse(&[opcode, 0x80 | 0x7d], false), Ok(None));
+            assert_eq!(parse(&[opcode, 0x80 | 0x7e], false), Err(Fault::ControlTooLong));
+            assert_eq!(parse(&[opcode, 0x80 | 0x7f], false), Err(Fault::ControlTooLong));
         }
     }
 }

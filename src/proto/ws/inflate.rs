@@ -64,6 +64,11 @@ impl Inflater {
         }
         Ok(&self.out)
     }
+
+    /// Bytes of output room held now; at most 256 KiB more than the next message needs.
+    pub fn held_size(&self) -> usize {
+        self.out.capacity()
+    }
 }
 
 /// One message on its way through the stream.
@@ -101,7 +106,7 @@ impl Run<'_> {
             let status = self
                 .stream
                 .decompress_vec(input, self.out, FlushDecompress::None)
-                .map_err(|_| InflateError::Corrupt)?;
+                .map_err(|_why| InflateError::Corrupt)?;
             let taken = usize::try_from(self.stream.total_in() - read).expect("part of the input");
             input = &input[taken..];
             if self.out.len() > self.size_max {
@@ -129,7 +134,7 @@ impl Run<'_> {
         self.stream.reset(false);
         let window = &self.out[self.out.len().saturating_sub(WINDOW_SIZE)..];
         if !window.is_empty() {
-            self.stream.set_dictionary(window).map_err(|_| InflateError::Corrupt)?;
+            self.stream.set_dictionary(window).map_err(|_why| InflateError::Corrupt)?;
         }
         Ok(())
     }

@@ -22,9 +22,15 @@ mod reader;
 mod utf8;
 
 #[cfg(test)]
+mod deflate_tests;
+#[cfg(test)]
 mod oracle_tests;
 #[cfg(test)]
 mod reader_tests;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod walk;
 
 pub use closing::Closing;
 pub use deflate::{DEFLATE_LEVEL_DEFAULT, Deflater, WINDOW_MAX, WINDOW_MIN};

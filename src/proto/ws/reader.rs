@@ -35,7 +35,7 @@ impl Limits {
     ///
     /// A compressed message may be larger than what it inflates to; the margin is zlib's bound for
     /// its least favourable parameters, so that no honest encoder meets it.
-    fn wire_size_max(&self, compressed: bool) -> usize {
+    fn wire_size_max(self, compressed: bool) -> usize {
         let max = self.message_size_max;
         if compressed { max.saturating_add(max / 8 + max / 64 + 64) } else { max }
     }
@@ -93,6 +93,7 @@ impl Reader {
         limits: &Limits,
         inflater: &'a mut Inflater,
     ) -> (usize, Event<'a>) {
+        let limits = *limits;
         if self.ended {
             self.assembly = None;
             return (input.len(), Event::NeedMore);
@@ -130,7 +131,7 @@ impl Reader {
     }
 
     /// Works through the input up to the first whole message or control frame.
-    fn advance(&mut self, input: &mut [u8], limits: &Limits) -> Result<(usize, Found), Fault> {
+    fn advance(&mut self, input: &mut [u8], limits: Limits) -> Result<(usize, Found), Fault> {
         let mut used = 0;
         loop {
             if !self.inside_frame() {
@@ -139,7 +140,7 @@ impl Reader {
                 };
                 used += taken;
                 self.admit(&head, limits)?;
-                if let Some(payload) = self.whole(&head, used, input.len()) {
+                if let Some(payload) = Self::whole(&head, used, input.len()) {
                     mask::apply(head.mask, 0, &mut input[payload.clone()]);
                     return Ok((payload.end, Found::InInput { head, payload }));
                 }
@@ -179,7 +180,7 @@ impl Reader {
     }
 
     /// Checks a header against the message under way and the limits.
-    fn admit(&mut self, head: &Head, limits: &Limits) -> Result<(), Fault> {
+    fn admit(&mut self, head: &Head, limits: Limits) -> Result<(), Fault> {
         if head.opcode.is_control() {
             return Ok(());
         }
@@ -202,7 +203,7 @@ impl Reader {
     }
 
     /// Where the frame's payload lies in the input, if all of it does and it stands alone.
-    fn whole(&self, head: &Head, start: usize, input_size: usize) -> Option<Range<usize>> {
+    fn whole(head: &Head, start: usize, input_size: usize) -> Option<Range<usize>> {
         let alone = head.opcode.is_control() || (head.fin && head.opcode != Opcode::Continuation);
         let size = usize::try_from(head.payload_size).ok()?;
         let end = start.checked_add(size)?;
@@ -210,12 +211,7 @@ impl Reader {
     }
 }
 
-fn check_size(
-    held: usize,
-    head: &Head,
-    wire_size_max: usize,
-    limits: &Limits,
-) -> Result<(), Fault> {
+fn check_size(held: usize, head: &Head, wire_size_max: usize, limits: Limits) -> Result<(), Fault> {
     let size = head.payload_size.saturating_add(held as u64);
     if size > wire_size_max as u64 {
         return Err(Fault::TooBig { size, size_max: limits.message_size_max });
@@ -228,7 +224,7 @@ fn event<'a>(
     found: Found,
     input: &'a [u8],
     assembly: Option<&'a Assembly>,
-    limits: &Limits,
+    limits: Limits,
     inflater: &'a mut Inflater,
 ) -> Result<Event<'a>, Fault> {
     let (opcode, compressed, payload) = match found {
@@ -249,7 +245,7 @@ fn event<'a>(
 
 fn inflate<'a>(
     payload: &[u8],
-    limits: &Limits,
+    limits: Limits,
     inflater: &'a mut Inflater,
 ) -> Result<&'a [u8], Fault> {
     inflater.inflate(payload, limits.message_size_max).map_err(|error| match error {
