@@ -1,6 +1,32 @@
 //! The `fanwire` binary: reads the command line and serves.
 
+use std::io;
+use std::process::ExitCode;
+
+use fanwire::config::Loaded;
+use fanwire::server::{self, args};
+use fanwire::telemetry::log;
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() {}
+fn main() -> ExitCode {
+    let action = match args::parse(std::env::args_os()) {
+        Ok(action) => action,
+        Err(error) => error.exit(),
+    };
+    let environment = args::environment();
+    args::run(&action, environment, &mut io::stdout(), &mut io::stderr(), serve)
+}
+
+fn serve(loaded: Loaded) -> ExitCode {
+    let settings = loaded.settings;
+    log::install(settings.log).expect("no other subscriber was installed before");
+    match server::serve(settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}

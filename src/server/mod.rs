@@ -1,1 +1,8 @@
-//! placeholder until its first file lands
+//! The process: the command line, composition, launch, stop.
+
+pub mod args;
+mod greeting;
+mod launch;
+mod plan;
+
+pub use launch::{LaunchError, serve};

@@ -22,7 +22,7 @@ impl Plan {
     pub(super) fn make(server: &ServerOptions, options: &Options) -> Plan {
         // The CPUs this process may run on, not all there are.
         let allowed = core_affinity::get_core_ids().unwrap_or_default();
-        let wanted = if server.shards == 0 { allowed.len() } else { server.shards };
+        let wanted = server.shards_on(allowed.len());
         let shard_count = u16::try_from(wanted).unwrap_or(SHARDS_MAX).clamp(1, SHARDS_MAX);
         let cpus = if server.pin && !allowed.is_empty() {
             allowed.iter().cycle().take(usize::from(shard_count)).copied().collect()
