@@ -185,7 +185,7 @@ impl Decoder {
             }
             [b'\r'] => None,
             [first, ..] if !is_token_byte(*first) => {
-                return Err(bad("a request does not start with a method").into());
+                return Err(no_method().into());
             }
             _ => scan::head_size(rest, 0, limits)?,
         };
@@ -220,8 +220,7 @@ impl Decoder {
         admit: impl FnOnce(&Head<'_>) -> Result<SizeLimit, Refused>,
     ) -> Step<'a> {
         if head.bytes == b"\r" && !input.is_empty() {
-            let after =
-                input.strip_prefix(b"\n").ok_or_else(|| bad("a carriage return stands alone"))?;
+            let after = input.strip_prefix(b"\n").ok_or_else(no_method)?;
             let blank_lines_count = one_more_blank_line(head.blank_lines_count)?;
             let (consumed, decoded) =
                 self.start(blank_lines_count, after, scratch, limits, admit)?;
@@ -305,6 +304,10 @@ fn open(
         Framing::None | Framing::Chunked => Ok(limit),
     });
     admitted.map_err(|refused| Failure { refused, terms: head.terms() })
+}
+
+fn no_method() -> Refused {
+    bad("a request does not start with a method")
 }
 
 fn one_more_blank_line(count: u8) -> Result<u8, Refused> {

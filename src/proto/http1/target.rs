@@ -92,15 +92,11 @@ pub(super) fn too_long(limits: &Limits) -> Refused {
     )
 }
 
-/// `HTTP-version` at the end of a line (RFC 9112 §2.3), whatever its digits.
+/// Whether the third of a line's three parts is an `HTTP-version` (RFC 9112 §2.3) of any digits.
 fn ends_in_version(line: &[u8]) -> bool {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    line.last_chunk::<9>().is_some_and(|end| {
-        end.starts_with(b" HTTP/")
-            && end[6].is_ascii_digit()
-            && end[7] == b'.'
-            && end[8].is_ascii_digit()
+    let mut parts = line.trim_ascii_end().splitn(3, |byte| *byte == b' ').skip(2);
+    parts.next().and_then(|version| version.strip_prefix(b"HTTP/")).is_some_and(|digits| {
+        matches!(digits, [major, b'.', minor] if major.is_ascii_digit() && minor.is_ascii_digit())
     })
 }
 
