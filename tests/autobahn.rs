@@ -1,6 +1,6 @@
 //! Conformance: the Autobahn fuzzing client against an echo server on the production codec.
 //!
-//! The suite needs Python 2.7 and comes from PyPI into a virtualenv under `target/`, once. Where
+//! The suite needs Python 2.7 and comes from `PyPI` into a virtualenv under `target/`, once. Where
 //! either cannot be had the test prints `skipped: …` and passes, unless `FANWIRE_REQUIRE_ALL=1`.
 //! `FANWIRE_FULL=1` runs every case of 12.* and 13.* (1,000 messages each, some of 128 KiB) instead
 //! of the first of each group.

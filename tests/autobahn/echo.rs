@@ -15,7 +15,7 @@ use fanwire::proto::ws::{
 const LIMITS: Limits = Limits { message_size_max: 64 << 20 };
 
 /// Longer than any case is silent.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+const SILENCE_MAX: Duration = Duration::from_mins(1);
 
 /// Room for one read, and the most that a request head may take.
 const READ_SIZE: usize = 64 * 1024;
