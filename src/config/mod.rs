@@ -1,1 +1,33 @@
-//! placeholder until its first file lands
+//! From what an operator wrote to typed options: defaults ← file ← environment ← command line.
+//!
+//! Flow: `tree` reads TOML (or JSON) with line numbers → `raw` flattens it into paths, checked
+//! against `key`'s table → `environment` and flags overwrite paths → `values` reads each by its kind
+//! → one file per section turns them into options → `load` checks what spans sections. No stage
+//! stops at its first problem. A derived deserializer would, and would lose the lines of what it
+//! has read: that is why the table, and not a struct, says which keys there are.
+//!
+//! Invariants: no layer below sees a string to parse; no secret appears in an error, in `Debug` or
+//! in what `show` prints; the default file, the documentation of each key, the environment's names
+//! and the suggestions all come from the one table.
+
+mod applications;
+mod environment;
+mod key;
+mod limits;
+mod load;
+mod log;
+mod problem;
+mod raw;
+mod secret;
+mod server;
+mod shards;
+mod show;
+mod tree;
+mod value;
+mod values;
+
+pub use environment::FILE_VARIABLE;
+pub use load::{ConfigFile, Flag, Loaded, ReadFile, Settings, Sources, load};
+pub use problem::{ConfigError, Origin, Problem};
+pub use server::ServerOptions;
+pub use show::default_file;

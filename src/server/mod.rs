@@ -1,1 +1,3 @@
-//! placeholder until its first file lands
+//! The process: command line, composition, signals.
+
+pub mod args;

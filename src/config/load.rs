@@ -1,0 +1,199 @@
+//! The whole way from sources to settings, and the checks that span sections.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use super::environment;
+use super::limits;
+use super::problem::{ConfigError, Origin, Problem};
+use super::raw::Raw;
+use super::value::Scalar;
+use super::values::Values;
+use super::{applications, log, server, shards, tree};
+use crate::config::ServerOptions;
+use crate::model::application::Applications;
+use crate::shard;
+use crate::telemetry::LogOptions;
+
+/// Reads a whole text file.
+pub type ReadFile<'a> = &'a dyn Fn(&Path) -> io::Result<String>;
+
+/// Where settings come from; later ones win: file, environment, flags.
+pub struct Sources<'a> {
+    /// The configuration file, if there is one.
+    pub file: Option<ConfigFile>,
+    /// All environment variables; those that do not begin with `FANWIRE_` are passed over.
+    pub environment: Vec<(String, String)>,
+    /// What the command line sets.
+    pub flags: Vec<Flag>,
+    /// Reads the files that secrets are kept in. Relative names mean the working directory.
+    pub read: ReadFile<'a>,
+}
+
+/// A configuration file that has been read. It may hold secrets, so it has no `Debug`.
+#[derive(Clone)]
+pub struct ConfigFile {
+    /// Its name for messages.
+    pub name: String,
+    /// What it holds.
+    pub text: String,
+}
+
+/// One option of the command line that sets a key.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Flag {
+    /// Its name for messages, e.g. `--listen`.
+    pub name: &'static str,
+    /// The key it sets, e.g. `server.listen`.
+    pub path: &'static str,
+    /// What to.
+    pub value: String,
+}
+
+/// Everything the broker is told: one part per layer, nothing left to parse.
+#[derive(Debug)]
+pub struct Settings {
+    /// For the process.
+    pub server: ServerOptions,
+    /// For each shard.
+    pub shard: shard::Options,
+    /// For the log.
+    pub log: LogOptions,
+    /// The tenants.
+    pub applications: Applications,
+}
+
+/// Settings, and each of them with its origin for showing.
+pub struct Loaded {
+    /// What the layers are told.
+    pub settings: Settings,
+    pub(super) values: Values,
+}
+
+impl fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The values beside the settings hold secrets.
+        self.settings.fmt(f)
+    }
+}
+
+/// Reads and checks all sources.
+///
+/// # Errors
+/// Everything that is wrong, together. Only a file whose syntax is broken ends it early, since what
+/// the rest of it says is then a guess.
+pub fn load(sources: &Sources<'_>) -> Result<Loaded, ConfigError> {
+    let mut raw = Raw::default();
+    if let Some(file) = &sources.file {
+        read_file(&mut raw, file)?;
+    }
+    environment::apply(&mut raw, &sources.environment, sources.read);
+    for flag in &sources.flags {
+        raw.set(flag.path.to_owned(), Scalar::Bare(flag.value.clone()), Origin::Flag(flag.name));
+    }
+    let mut values = Values::new(raw);
+    let settings = Settings {
+        server: server::server(&values),
+        shard: shard_options(&values),
+        log: log::log(&values),
+        applications: applications::applications(&mut values, sources.read),
+    };
+    limits::check(&mut values);
+    check_sizes(&mut values, &settings);
+    check_exposure(&mut values, &settings);
+    ConfigError::unless_empty(std::mem::take(&mut values.problems))?;
+    Ok(Loaded { settings, values })
+}
+
+fn read_file(raw: &mut Raw, file: &ConfigFile) -> Result<(), ConfigError> {
+    let origin = |line| Origin::File { line, name: file.name.clone() };
+    match tree::document(&file.text) {
+        Ok(root) => {
+            raw.document(root, &origin);
+            Ok(())
+        }
+        Err(errors) => {
+            let problem = |(line, text)| Problem::new(origin(line), "", text);
+            ConfigError::unless_empty(errors.into_iter().map(problem).collect())
+        }
+    }
+}
+
+fn shard_options(values: &Values) -> shard::Options {
+    shard::Options {
+        driver: shards::driver(values),
+        send: shards::send(values),
+        socket: shards::socket(values),
+        mesh: shards::mesh(values),
+        turn: shards::turn(values),
+        http: limits::http(values),
+        websocket: limits::websocket(values),
+        sse: limits::sse(values),
+        publish: limits::publish(values),
+    }
+}
+
+/// What a dialect adds around a payload: field names, id, topic, message type.
+const ENVELOPE_SIZE: usize = 1024;
+
+/// A payload that its application allows must fit every limit on its way.
+fn check_sizes(values: &mut Values, settings: &Settings) {
+    let frame = settings.shard.websocket.message_size_max;
+    let body = settings.shard.publish.body_size_max;
+    for (index, path) in values.entries("applications").iter().enumerate() {
+        let Some(application) = settings.applications.iter().nth(index) else { return };
+        let limits = application.1.limits;
+        let native = limits.native_payload_size_max;
+        let largest = native.max(limits.realtime_payload_size_max);
+        let ways = [
+            (
+                "realtime_payload_size_max",
+                limits.realtime_payload_size_max,
+                "websocket.message_size_max",
+                frame,
+            ),
+            ("native_payload_size_max", native, "publish.body_size_max", body),
+            ("outbound_size_max", largest, "", limits.outbound_size_max),
+        ];
+        for (name, payload, way, limit) in ways {
+            let key = format!("{path}.limits.{name}");
+            if payload + ENVELOPE_SIZE <= limit || !values.is_sound(&key) || !values.is_sound(way) {
+                continue;
+            }
+            let text = if way.is_empty() {
+                "is smaller than the largest payload with its envelope, which nobody could be sent"
+                    .to_owned()
+            } else {
+                format!("a payload of this size with its envelope does not fit {way} = {limit}")
+            };
+            values.problem(&key, text);
+        }
+    }
+}
+
+/// Whoever reaches the listener may use an open application, so nobody else may reach it.
+fn check_exposure(values: &mut Values, settings: &Settings) {
+    let listen = settings.server.listen;
+    if listen.ip().is_loopback() || !values.is_sound("server.listen") {
+        return;
+    }
+    let is_exposed = |app: &crate::model::application::Application| app.open && app.enabled;
+    let open: Vec<_> = settings
+        .applications
+        .iter()
+        .filter(|(_, application)| is_exposed(application))
+        .map(|(_, application)| format!("`{}`", application.id))
+        .collect();
+    if !open.is_empty() {
+        let text = format!(
+            "{listen} can be reached from other machines, and the application {} is open to \
+             everyone without a key. Either declare keys for it ([[applications]] with \
+             [[applications.keys]] and open = false), or listen on loopback (127.0.0.1:{port} or \
+             [::1]:{port})",
+            open.join(", "),
+            port = listen.port(),
+        );
+        values.problem("server.listen", text);
+    }
+}

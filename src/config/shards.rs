@@ -1,0 +1,143 @@
+//! Keys of the shards: driver, sends, sockets, mesh, turn.
+
+use std::time::Duration;
+
+use super::key::{Key, Kind};
+use super::values::Values;
+use crate::model::shard::SHARDS_MAX;
+use crate::shard::options::{Driver, MeshOptions, SendPath, SocketOptions, TurnOptions};
+
+const BACKLOG_MAX: u64 = i32::MAX as u64;
+const CONNECTIONS_MAX: u64 = 1 << 24;
+const SOCKET_SIZE_MAX: u64 = 1 << 30;
+const TURN_BUDGET: Kind = Kind::Count { min: 1, max: 1 << 20 };
+
+pub(super) const KEYS: &[Key] = &[
+    Key::new(
+        "shards.count",
+        Kind::Count { min: 0, max: SHARDS_MAX as u64 },
+        "0",
+        "Shards (threads) to run; 0 = one per CPU the process may run on.",
+    ),
+    Key::new(
+        "shards.pin",
+        Kind::Flag,
+        "true",
+        "Pin each shard's thread to one CPU. Turn it off where others use the same CPUs heavily.",
+    ),
+    Key::new(
+        "shards.driver",
+        Kind::Choice(&["auto", "uring", "epoll"]),
+        "auto",
+        "What the threads wait with: auto = io_uring where the kernel grants it, else epoll; uring \
+         = io_uring or no start.",
+    ),
+    Key::new(
+        "shards.send",
+        Kind::Choice(&["auto", "ring", "direct"]),
+        "auto",
+        "How bytes go out: ring = all sends of a turn through one io_uring call, direct = one \
+         system call per connection; auto = ring under io_uring, direct under epoll.",
+    ),
+    Key::new(
+        "shards.backlog",
+        Kind::Count { min: 0, max: BACKLOG_MAX },
+        "0",
+        "Accept queue of each shard's listener; 0 = as long as net.core.somaxconn allows. When it \
+         is full, clients retry their handshake after a second.",
+    ),
+    Key::new(
+        "shards.connections_max",
+        Kind::Count { min: 0, max: CONNECTIONS_MAX },
+        "0",
+        "Most connections per shard; 0 = the process's descriptor limit (LimitNOFILE) shared among \
+         the shards, less a reserve. Further sockets are closed at once and counted.",
+    ),
+    Key::new(
+        "shards.mesh.capacity",
+        Kind::Count { min: 1, max: 1 << 20 },
+        "1024",
+        "Batches that fit the queue between two shards. Further batches wait with their producer.",
+    ),
+    Key::new(
+        "shards.mesh.pending_size_max",
+        Kind::Size { min: 64 << 10, max: 1 << 34 },
+        "16MiB",
+        "Bytes that may wait with a producer for one shard. At the limit publishes are refused \
+         (503 with Retry-After); nothing accepted is lost.",
+    ),
+    Key::new(
+        "shards.turn.accepts_max",
+        TURN_BUDGET,
+        "64",
+        "Sockets accepted per turn of the loop, so that a reconnect storm does not starve others.",
+    ),
+    Key::new(
+        "shards.turn.reads_max",
+        TURN_BUDGET,
+        "256",
+        "Connections read per turn of the loop before what they caused is sent.",
+    ),
+    Key::new(
+        "shards.flush.delay_max",
+        Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(1) },
+        "0s",
+        "How long a frame may wait for others to share its write; 0 = until the end of the turn. \
+         More saves CPU at many small messages per connection and costs that much latency.",
+    ),
+    Key::new(
+        "shards.socket.receive_size",
+        Kind::Size { min: 0, max: SOCKET_SIZE_MAX },
+        "0",
+        "Kernel receive buffer per connection (SO_RCVBUF) in bytes; 0 = the kernel's choice.",
+    ),
+    Key::new(
+        "shards.socket.send_size",
+        Kind::Size { min: 0, max: SOCKET_SIZE_MAX },
+        "0",
+        "Kernel send buffer per connection (SO_SNDBUF) in bytes; 0 = the kernel's choice.",
+    ),
+];
+
+pub(super) fn driver(values: &Values) -> Driver {
+    match &*values.choice("shards.driver") {
+        "auto" => Driver::Auto,
+        "uring" => Driver::Uring,
+        "epoll" => Driver::Epoll,
+        other => unreachable!("{other} is no choice of shards.driver"),
+    }
+}
+
+pub(super) fn send(values: &Values) -> SendPath {
+    match &*values.choice("shards.send") {
+        "auto" => SendPath::Auto,
+        "ring" => SendPath::Ring,
+        "direct" => SendPath::Direct,
+        other => unreachable!("{other} is no choice of shards.send"),
+    }
+}
+
+pub(super) fn socket(values: &Values) -> SocketOptions {
+    let backlog = values.number_unless_zero("shards.backlog");
+    SocketOptions {
+        backlog: backlog.and_then(|length| i32::try_from(length).ok()).unwrap_or(i32::MAX),
+        connections_max: values.number_unless_zero("shards.connections_max"),
+        receive_size: values.number_unless_zero("shards.socket.receive_size"),
+        send_size: values.number_unless_zero("shards.socket.send_size"),
+    }
+}
+
+pub(super) fn mesh(values: &Values) -> MeshOptions {
+    MeshOptions {
+        capacity: values.number("shards.mesh.capacity"),
+        pending_size_max: values.number("shards.mesh.pending_size_max"),
+    }
+}
+
+pub(super) fn turn(values: &Values) -> TurnOptions {
+    TurnOptions {
+        accepts_max: values.number("shards.turn.accepts_max"),
+        reads_max: values.number("shards.turn.reads_max"),
+        flush_delay_max: values.duration("shards.flush.delay_max"),
+    }
+}

@@ -1,0 +1,133 @@
+//! Writes a configuration as a file: the documented defaults, or what is in effect.
+
+use std::fmt::Write as _;
+
+use super::key::{self, Key, Kind};
+use super::load::Loaded;
+use super::problem::Origin;
+use super::value::{self, Scalar};
+
+const WIDTH: usize = 96;
+
+const HEAD: &str = "\
+# Fanwire's configuration: every key, at its default. `fanwire config default` prints this file,
+# `fanwire config check` judges yours, `fanwire config show` prints what is in effect and why.
+#
+# Later ones win: this file, environment variables, command line. Every key is a variable too, by
+# its path in capitals: shards.mesh.capacity is FANWIRE_SHARDS_MESH_CAPACITY, and the first
+# application's first key is FANWIRE_APPLICATIONS_0_KEYS_0_SECRET. FANWIRE_APPLICATIONS replaces
+# all applications by a TOML or JSON array. With _FILE at its end a variable names a file that
+# holds the value.
+#
+# Sizes are bytes or text: 4096, \"64KiB\", \"1MiB\". Durations are text or seconds: \"15s\",
+# \"200ms\", \"2m\", 0.5.
+";
+
+/// The default file: every key with its documentation, applications as a commented example.
+pub fn default_file() -> String {
+    let mut out = HEAD.to_owned();
+    let mut section = String::new();
+    for key in key::all() {
+        let mark = if key.path.starts_with("applications") { "#" } else { "" };
+        if matches!(key.kind, Kind::Tables) {
+            out.push('\n');
+            comment(&mut out, key);
+            let _ = writeln!(out, "{mark}[[{}]]", key.path.replace("[]", ""));
+            // Its entries' keys follow and stand in this section already.
+            section = format!("{}[]", key.path);
+            continue;
+        }
+        if key.section() != section {
+            key.section().clone_into(&mut section);
+            let _ = writeln!(out, "\n{mark}[{}]", section.replace("[]", ""));
+        }
+        comment(&mut out, key);
+        let _ = writeln!(out, "{mark}{} = {}", key.name(), default_of(key));
+    }
+    out
+}
+
+/// The default as the file writes it; for what has none, an example.
+fn default_of(key: &Key) -> String {
+    if let Some(default) = key.default {
+        let read = value::read(key.kind, &Scalar::Bare(default.to_owned()));
+        return value::show(key.kind, &read.expect("a test reads every default"));
+    }
+    match key.name() {
+        "id" => "\"demo\"",
+        "secret" => "\"\"",
+        "secret_file" => "\"/run/credentials/fanwire.service/demo-key\"",
+        "rights" => "[\"subscribe\", \"publish\"]",
+        other => unreachable!("{other} has neither a default nor an example"),
+    }
+    .to_owned()
+}
+
+fn comment(out: &mut String, key: &Key) {
+    let mut line = String::from("#");
+    for word in key.doc.split_whitespace() {
+        if line.chars().count() + 1 + word.chars().count() > WIDTH {
+            let _ = writeln!(out, "{line}");
+            line.truncate(1);
+        }
+        line.push(' ');
+        line.push_str(word);
+    }
+    let _ = writeln!(out, "{line}");
+}
+
+impl Loaded {
+    /// What is in effect, as a file; what is not a default says where it comes from. Secrets are
+    /// masked.
+    pub fn show(&self) -> String {
+        let mut out = String::new();
+        let mut section = "";
+        for key in key::all().filter(|key| !key.path.starts_with("applications")) {
+            if key.section() != section {
+                section = key.section();
+                let _ = writeln!(out, "\n[{section}]");
+            }
+            self.line(&mut out, key.path, key);
+        }
+        let entries = self.values.entries("applications");
+        if entries.is_empty() {
+            out.push_str("\n# No application is declared: there is `demo`, open to everyone.\n");
+        }
+        for entry in entries {
+            self.entry(&mut out, &entry, "applications");
+        }
+        out
+    }
+
+    /// One entry of a list of tables: its keys, its sections, then its own lists.
+    fn entry(&self, out: &mut String, path: &str, list: &'static str) {
+        let _ = writeln!(out, "\n[[{}]]", list.replace("[]", ""));
+        let mut section = format!("{list}[]");
+        let below = format!("{section}.");
+        for key in key::all() {
+            let Some(rest) = key.path.strip_prefix(&below) else { continue };
+            if matches!(key.kind, Kind::Tables) {
+                for entry in self.values.entries(&format!("{path}.{rest}")) {
+                    self.entry(out, &entry, key.path);
+                }
+            } else if !rest.contains("[]") {
+                if key.section() != section {
+                    key.section().clone_into(&mut section);
+                    let _ = writeln!(out, "\n[{}]", section.replace("[]", ""));
+                }
+                self.line(out, &format!("{path}.{rest}"), key);
+            }
+        }
+    }
+
+    fn line(&self, out: &mut String, path: &str, key: &Key) {
+        let Some(effective) = self.values.effective(path) else { return };
+        let _ = write!(out, "{} = {}", key.name(), value::show(key.kind, &effective.value));
+        match effective.origin {
+            Origin::Default => out.push('\n'),
+            origin => {
+                let _ = writeln!(out, "  # {origin}");
+            }
+        }
+    }
+}

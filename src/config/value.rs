@@ -1,0 +1,358 @@
+//! Reads one value by its kind: sizes, durations, addresses, lists; and writes it back.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::key::Kind;
+use super::tree::{self, Content};
+
+/// A value as written, before its key says what it should be.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Scalar {
+    /// Text in quotes.
+    Text(String),
+    Integer(i128),
+    Float(f64),
+    Flag(bool),
+    List(Vec<Scalar>),
+    /// Text from where there are no quotes: it may stand for any kind.
+    Bare(String),
+    /// Something no key takes, by its name.
+    Other(&'static str),
+}
+
+/// A value as its key takes it.
+#[derive(Clone, PartialEq, Debug)]
+pub(super) enum Value {
+    Flag(bool),
+    /// A count or bytes.
+    Number(u64),
+    Duration(Duration),
+    Address(SocketAddr),
+    /// Text, a choice or a secret.
+    Text(String),
+    List(Vec<String>),
+}
+
+/// Reads `scalar` as `kind`, or says what was expected and (unless secret) what was found.
+pub(super) fn read(kind: Kind, scalar: &Scalar) -> Result<Value, String> {
+    match kind {
+        Kind::Flag => flag(scalar).map(Value::Flag),
+        Kind::Count { min, max } => {
+            count(scalar).filter(|number| (min..=max).contains(number)).map(Value::Number)
+        }
+        Kind::Size { min, max } => {
+            size(scalar).filter(|bytes| (min..=max).contains(bytes)).map(Value::Number)
+        }
+        Kind::Duration { min, max } => {
+            duration(scalar).filter(|span| (min..=max).contains(span)).map(Value::Duration)
+        }
+        Kind::Choice(words) => text(scalar)
+            .filter(|word| words.contains(word))
+            .map(|word| Value::Text(word.to_owned())),
+        Kind::Address => text(scalar).and_then(|text| text.parse().ok()).map(Value::Address),
+        Kind::Text | Kind::Secret => text(scalar).map(|text| Value::Text(text.to_owned())),
+        Kind::List => list(scalar).map(Value::List),
+        Kind::Tables => None,
+    }
+    .ok_or_else(|| match kind {
+        Kind::Secret => format!("expected {}", expected(kind)),
+        _ => format!("expected {}, found {}", expected(kind), found(scalar)),
+    })
+}
+
+/// What a key of this kind takes, in words.
+pub(super) fn expected(kind: Kind) -> String {
+    match kind {
+        Kind::Flag => "true or false".to_owned(),
+        Kind::Count { min, max } => format!("a whole number from {min} to {max}"),
+        Kind::Size { min, max } => {
+            format!(
+                "a size from {} to {}, such as 4096 or \"4KiB\"",
+                show_size(min),
+                show_size(max)
+            )
+        }
+        Kind::Duration { min, max } => format!(
+            "a duration from {} to {}, such as \"15s\" or \"200ms\"",
+            show_duration(min),
+            show_duration(max)
+        ),
+        Kind::Choice(words) => format!("one of {}", words.join(", ")),
+        Kind::Address => "an IP address and port, such as 127.0.0.1:8480 or [::1]:8480".to_owned(),
+        Kind::Text | Kind::Secret => "text".to_owned(),
+        Kind::List => "a list of texts, such as [\"a\", \"b\"]".to_owned(),
+        Kind::Tables => "a list of tables".to_owned(),
+    }
+}
+
+fn found(scalar: &Scalar) -> String {
+    match scalar {
+        Scalar::Text(text) | Scalar::Bare(text) => format!("{text:?}"),
+        Scalar::Integer(number) => number.to_string(),
+        Scalar::Float(number) => number.to_string(),
+        Scalar::Flag(flag) => flag.to_string(),
+        Scalar::List(_) => "a list of something else".to_owned(),
+        Scalar::Other(name) => (*name).to_owned(),
+    }
+}
+
+fn text(scalar: &Scalar) -> Option<&str> {
+    match scalar {
+        Scalar::Text(text) | Scalar::Bare(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn flag(scalar: &Scalar) -> Option<bool> {
+    match scalar {
+        Scalar::Flag(flag) => Some(*flag),
+        Scalar::Bare(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+fn count(scalar: &Scalar) -> Option<u64> {
+    match scalar {
+        Scalar::Integer(number) => u64::try_from(*number).ok(),
+        Scalar::Bare(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+fn size(scalar: &Scalar) -> Option<u64> {
+    let (Scalar::Text(text) | Scalar::Bare(text)) = scalar else { return count(scalar) };
+    let (digits, unit) = split_unit(text);
+    let factor = match unit {
+        "" if matches!(scalar, Scalar::Bare(_)) => 1,
+        "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+fn duration(scalar: &Scalar) -> Option<Duration> {
+    let (digits, unit) = match scalar {
+        Scalar::Integer(seconds) => {
+            return u64::try_from(*seconds).ok().map(Duration::from_secs);
+        }
+        Scalar::Float(seconds) => return Duration::try_from_secs_f64(*seconds).ok(),
+        Scalar::Text(text) => split_unit(text),
+        Scalar::Bare(text) => match split_unit(text) {
+            (digits, "") => (digits, "s"),
+            parts => parts,
+        },
+        _ => return None,
+    };
+    let nanos: u64 = match unit {
+        "us" | "µs" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        _ => return None,
+    };
+    Some(Duration::from_nanos(digits.parse::<u64>().ok()?.checked_mul(nanos)?))
+}
+
+/// Digits and what follows them.
+fn split_unit(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    (&text[..end], text[end..].trim_start())
+}
+
+fn list(scalar: &Scalar) -> Option<Vec<String>> {
+    match scalar {
+        Scalar::List(entries) => {
+            entries.iter().map(|entry| text(entry).map(str::to_owned)).collect()
+        }
+        Scalar::Bare(text) if text.trim_start().starts_with('[') => {
+            let Content::Array(entries) = tree::inline(text).ok()?.content else { return None };
+            let entry = |entry: tree::Node| match entry.content {
+                Content::Scalar(Scalar::Text(text)) => Some(text),
+                _ => None,
+            };
+            entries.into_iter().map(entry).collect()
+        }
+        Scalar::Bare(text) => Some(text.split(',').map(|part| part.trim().to_owned()).collect()),
+        _ => None,
+    }
+}
+
+/// A value as it is written in the file.
+pub(super) fn show(kind: Kind, value: &Value) -> String {
+    match (kind, value) {
+        (Kind::Secret, _) => quote("***"),
+        (Kind::Size { .. }, Value::Number(bytes)) => {
+            let shown = show_size(*bytes);
+            if shown.ends_with('B') { quote(&shown) } else { shown }
+        }
+        (_, Value::Number(number)) => number.to_string(),
+        (_, Value::Flag(flag)) => flag.to_string(),
+        (_, Value::Duration(span)) => quote(&show_duration(*span)),
+        (_, Value::Address(address)) => quote(&address.to_string()),
+        (_, Value::Text(text)) => quote(text),
+        (_, Value::List(entries)) => {
+            let quoted: Vec<_> = entries.iter().map(|entry| quote(entry)).collect();
+            format!("[{}]", quoted.join(", "))
+        }
+    }
+}
+
+/// Bytes in the largest unit that shows them exactly.
+pub(super) fn show_size(bytes: u64) -> String {
+    for (unit, factor) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
+        if bytes > 0 && bytes.is_multiple_of(factor) {
+            return format!("{}{unit}", bytes / factor);
+        }
+    }
+    bytes.to_string()
+}
+
+/// A span in the largest unit up to seconds that shows it exactly.
+pub(super) fn show_duration(span: Duration) -> String {
+    if !span.subsec_micros().is_multiple_of(1000) {
+        format!("{}us", span.as_micros())
+    } else if span.subsec_millis() != 0 {
+        format!("{}ms", span.as_millis())
+    } else {
+        format!("{}s", span.as_secs())
+    }
+}
+
+/// A TOML basic string.
+fn quote(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIZE: Kind = Kind::Size { min: 0, max: u64::MAX };
+    const SPAN: Kind = Kind::Duration { min: Duration::ZERO, max: Duration::MAX };
+
+    fn in_quotes(text: &str) -> Scalar {
+        Scalar::Text(text.to_owned())
+    }
+
+    fn bare(text: &str) -> Scalar {
+        Scalar::Bare(text.to_owned())
+    }
+
+    #[test]
+    fn sizes_are_bytes_or_binary_units() {
+        let cases = [
+            (Scalar::Integer(5), Some(5)),
+            (in_quotes("16KiB"), Some(16_384)),
+            (in_quotes("3 MiB"), Some(3 << 20)),
+            (in_quotes("1GiB"), Some(1 << 30)),
+            (in_quotes("7B"), Some(7)),
+            (bare("7"), Some(7)),
+            (in_quotes("7"), None),
+            (in_quotes("16KB"), None),
+            (in_quotes("KiB"), None),
+            (in_quotes("-1KiB"), None),
+            (in_quotes("17179869184GiB"), None),
+            (Scalar::Integer(-1), None),
+            (Scalar::Float(1.0), None),
+        ];
+        for (scalar, expected) in cases {
+            assert_eq!(read(SIZE, &scalar).ok(), expected.map(Value::Number), "{scalar:?}");
+        }
+    }
+
+    #[test]
+    fn durations_have_units_or_are_seconds() {
+        let cases = [
+            (in_quotes("15s"), Some(15_000_000)),
+            (in_quotes("200ms"), Some(200_000)),
+            (in_quotes("50us"), Some(50)),
+            (in_quotes("50 µs"), Some(50)),
+            (in_quotes("2m"), Some(120_000_000)),
+            (in_quotes("1h"), Some(3_600_000_000)),
+            (Scalar::Integer(3), Some(3_000_000)),
+            (Scalar::Float(0.25), Some(250_000)),
+            (bare("3"), Some(3_000_000)),
+            (in_quotes("3"), None),
+            (in_quotes("1.5s"), None),
+            (in_quotes("s"), None),
+            (Scalar::Integer(-3), None),
+            (Scalar::Float(f64::NAN), None),
+        ];
+        for (scalar, expected) in cases {
+            let expected = expected.map(|us| Value::Duration(Duration::from_micros(us)));
+            assert_eq!(read(SPAN, &scalar).ok(), expected, "{scalar:?}");
+        }
+    }
+
+    #[test]
+    fn the_other_kinds() {
+        let count = Kind::Count { min: 1, max: 9 };
+        assert_eq!(read(count, &Scalar::Integer(9)), Ok(Value::Number(9)));
+        assert_eq!(read(count, &bare("1")), Ok(Value::Number(1)));
+        assert_eq!(
+            read(count, &Scalar::Integer(10)),
+            Err("expected a whole number from 1 to 9, found 10".to_owned())
+        );
+        assert_eq!(read(Kind::Flag, &bare("true")), Ok(Value::Flag(true)));
+        assert!(read(Kind::Flag, &in_quotes("true")).is_err());
+        let word = Kind::Choice(&["a", "b"]);
+        assert_eq!(read(word, &in_quotes("b")), Ok(Value::Text("b".to_owned())));
+        assert_eq!(
+            read(word, &in_quotes("c")),
+            Err("expected one of a, b, found \"c\"".to_owned())
+        );
+        let listed = Ok(Value::List(vec!["a".to_owned(), "b".to_owned()]));
+        for scalar in [bare("a, b"), bare("['a', 'b']"), bare("[\"a\",\"b\"]")] {
+            assert_eq!(read(Kind::List, &scalar), listed, "{scalar:?}");
+        }
+        assert!(read(Kind::List, &Scalar::List(vec![Scalar::Integer(1)])).is_err());
+        assert!(read(Kind::Address, &in_quotes("localhost:80")).is_err());
+    }
+
+    #[test]
+    fn a_secret_of_the_wrong_type_is_not_shown() {
+        let problem = read(Kind::Secret, &Scalar::Integer(271_828_182_845)).unwrap_err();
+        assert_eq!(problem, "expected text");
+    }
+
+    #[test]
+    fn what_is_shown_reads_back() {
+        for bytes in [0, 1, 1023, 1024, 1025, 5 << 20, 3 << 30] {
+            let shown = show(SIZE, &Value::Number(bytes));
+            let tree = tree::inline(&shown).unwrap();
+            let Content::Scalar(scalar) = tree.content else { panic!("{shown}") };
+            assert_eq!(read(SIZE, &scalar), Ok(Value::Number(bytes)), "{shown}");
+        }
+        for us in [0, 1, 999, 1_000, 1_001, 1_500_000, 75_000_000] {
+            let value = Value::Duration(Duration::from_micros(us));
+            let Content::Scalar(scalar) = tree::inline(&show(SPAN, &value)).unwrap().content else {
+                panic!("{us}")
+            };
+            assert_eq!(read(SPAN, &scalar), Ok(value), "{us}");
+        }
+        for text in ["", "a\"b\\c", "line\nfeed\u{7f}", "é"] {
+            let value = Value::Text(text.to_owned());
+            let Content::Scalar(scalar) = tree::inline(&show(Kind::Text, &value)).unwrap().content
+            else {
+                panic!("{text:?}")
+            };
+            assert_eq!(read(Kind::Text, &scalar), Ok(value));
+        }
+    }
+}

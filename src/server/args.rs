@@ -1,0 +1,254 @@
+//! The command line: which options and subcommands there are, and what `config` prints.
+//!
+//! `fanwire` alone is `fanwire serve`. Nothing here starts anything: serving is the caller's.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{self, ConfigFile, Flag, Loaded, Sources};
+
+/// The command line as typed.
+#[derive(Parser, Debug)]
+#[command(name = "fanwire", version, about, args_conflicts_with_subcommands = true)]
+pub struct CommandLine {
+    #[command(flatten)]
+    options: Options,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Serve until a signal ends it (the default).
+    Serve(Options),
+    /// Judge or print the configuration.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Subcommand, Debug)]
+enum ConfigCommand {
+    /// Check what `serve` would start with; exits with 1 and tells every problem.
+    Check(Options),
+    /// Print what is in effect and where it comes from; secrets are masked.
+    Show(Options),
+    /// Print the default file with every key and its documentation.
+    Default,
+}
+
+/// Options that `serve` and the `config` subcommands share.
+#[derive(Args, Debug, Default, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Configuration file (TOML); without one, the variable `FANWIRE_CONFIG` may name it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address and port to listen on [key: server.listen].
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Shards to run; 0 = one per CPU [key: shards.count].
+    #[arg(long, value_name = "N")]
+    shards: Option<String>,
+    /// What the threads wait with [key: shards.driver].
+    #[arg(long)]
+    driver: Option<Driver>,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum Driver {
+    Auto,
+    Uring,
+    Epoll,
+}
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Serve.
+    Serve(Options),
+    /// `config check`.
+    Check(Options),
+    /// `config show`.
+    Show(Options),
+    /// `config default`.
+    Default,
+}
+
+/// Reads a command line, program name first.
+///
+/// # Errors
+/// A wrong line, `--help` and `--version`, each with the text and exit code to end with.
+pub fn parse<I>(line: I) -> Result<Action, clap::Error>
+where
+    I: IntoIterator,
+    I::Item: Into<OsString> + Clone,
+{
+    let line = CommandLine::try_parse_from(line)?;
+    Ok(match line.command {
+        None => Action::Serve(line.options),
+        Some(Command::Serve(options)) => Action::Serve(options),
+        Some(Command::Config { command: ConfigCommand::Check(options) }) => Action::Check(options),
+        Some(Command::Config { command: ConfigCommand::Show(options) }) => Action::Show(options),
+        Some(Command::Config { command: ConfigCommand::Default }) => Action::Default,
+    })
+}
+
+/// Runs the program: `serve` with the settings, or what `config` was asked, with the given streams.
+pub fn run(
+    action: &Action,
+    environment: Vec<(String, String)>,
+    out: &mut dyn Write,
+    errors: &mut dyn Write,
+    serve: impl FnOnce(Loaded) -> ExitCode,
+) -> ExitCode {
+    let written = match action {
+        Action::Default => out.write_all(config::default_file().as_bytes()),
+        Action::Serve(options) | Action::Check(options) | Action::Show(options) => {
+            match (load(options, environment), action) {
+                (Err(problem), _) => {
+                    // Nowhere is left to report a failure of this write to.
+                    let _ = writeln!(errors, "fanwire: {problem}");
+                    return ExitCode::FAILURE;
+                }
+                (Ok(loaded), Action::Serve(_)) => return serve(loaded),
+                (Ok(loaded), Action::Show(_)) => out.write_all(loaded.show().as_bytes()),
+                (Ok(_), _) => writeln!(out, "the configuration is good"),
+            }
+        }
+    };
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        // `fanwire config default | head` is no failure worth a word.
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Reads everything that `options` and the environment name.
+///
+/// # Errors
+/// The file that cannot be read, or all problems of the configuration; either as a sentence.
+pub fn load(options: &Options, environment: Vec<(String, String)>) -> Result<Loaded, String> {
+    let named =
+        environment.iter().find(|(name, value)| name == config::FILE_VARIABLE && !value.is_empty());
+    let path = options.config.clone().or_else(|| named.map(|(_, value)| PathBuf::from(value)));
+    let file = match path {
+        Some(path) => Some(read_config(&path).map_err(|error| {
+            format!("cannot read the configuration {}: {error}", path.display())
+        })?),
+        None => None,
+    };
+    let read = |path: &Path| std::fs::read_to_string(path);
+    let sources = Sources { file, environment, flags: options.flags(), read: &read };
+    config::load(&sources).map_err(|error| error.to_string())
+}
+
+fn read_config(path: &Path) -> io::Result<ConfigFile> {
+    Ok(ConfigFile { name: path.display().to_string(), text: std::fs::read_to_string(path)? })
+}
+
+impl Options {
+    /// The keys they set.
+    fn flags(&self) -> Vec<Flag> {
+        let driver = self.driver.and_then(|driver| driver.to_possible_value());
+        let flags = [
+            ("--listen", "server.listen", self.listen.clone()),
+            ("--shards", "shards.count", self.shards.clone()),
+            ("--driver", "shards.driver", driver.map(|value| value.get_name().to_owned())),
+        ];
+        flags
+            .into_iter()
+            .filter_map(|(name, path, value)| Some(Flag { name, path, value: value? }))
+            .collect()
+    }
+}
+
+/// The environment as text. What is not UTF-8 in a name or value shows as U+FFFD, which no key
+/// takes.
+pub fn environment() -> Vec<(String, String)> {
+    let text = |os: OsString| os.to_string_lossy().into_owned();
+    std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Action, clap::error::ErrorKind> {
+        parse(line.split_whitespace()).map_err(|error| error.kind())
+    }
+
+    fn ran(line: &str, environment: &[(&str, &str)]) -> (bool, String, String) {
+        let environment =
+            environment.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let (mut out, mut errors) = (Vec::new(), Vec::new());
+        let code = run(&parsed(line).unwrap(), environment, &mut out, &mut errors, |loaded| {
+            assert_eq!(loaded.settings.server.shard_count, Some(3));
+            ExitCode::SUCCESS
+        });
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (code == ExitCode::SUCCESS, text(out), text(errors))
+    }
+
+    #[test]
+    fn the_bare_command_serves_with_the_same_options() {
+        let options = Options {
+            config: Some(PathBuf::from("f.toml")),
+            listen: Some("[::1]:0".to_owned()),
+            shards: Some("2".to_owned()),
+            driver: Some(Driver::Epoll),
+        };
+        let given = "--config f.toml --listen [::1]:0 --shards 2 --driver epoll";
+        assert_eq!(parsed(&format!("fanwire {given}")), Ok(Action::Serve(options.clone())));
+        assert_eq!(parsed(&format!("fanwire serve {given}")), Ok(Action::Serve(options.clone())));
+        assert_eq!(parsed(&format!("fanwire config check {given}")), Ok(Action::Check(options)));
+        assert_eq!(parsed("fanwire"), Ok(Action::Serve(Options::default())));
+        assert_eq!(parsed("fanwire config default"), Ok(Action::Default));
+    }
+
+    #[test]
+    fn wrong_lines_are_told_apart() {
+        use clap::error::ErrorKind;
+        let cases = [
+            ("fanwire --lisen x", ErrorKind::UnknownArgument),
+            ("fanwire --driver kqueue", ErrorKind::InvalidValue),
+            ("fanwire confg", ErrorKind::InvalidSubcommand),
+            ("fanwire --version", ErrorKind::DisplayVersion),
+        ];
+        for (line, kind) in cases {
+            assert_eq!(parsed(line), Err(kind), "{line}");
+        }
+    }
+
+    #[test]
+    fn serving_gets_the_settings_of_all_sources() {
+        assert_eq!(ran("fanwire --shards 3", &[]), (true, String::new(), String::new()));
+        assert!(ran("fanwire serve", &[("FANWIRE_SHARDS_COUNT", "3")]).0);
+    }
+
+    #[test]
+    fn config_commands_print_and_judge() {
+        let (good, out, _) = ran("fanwire config check", &[]);
+        assert_eq!((good, &*out), (true, "the configuration is good\n"));
+        let (good, out, errors) =
+            ran("fanwire config check --shards x --listen here", &[("FANWIRE_LOG_LEVEL", "loud")]);
+        assert!(!good && out.is_empty());
+        for part in ["3 problems", "--shards: ", "--listen: ", "environment FANWIRE_LOG_LEVEL: "] {
+            assert!(errors.contains(part), "{part} in {errors}");
+        }
+        let (_, out, _) = ran("fanwire config show --shards 3", &[]);
+        assert!(out.contains("\ncount = 3  # --shards\n"), "{out}");
+        assert_eq!(ran("fanwire config default", &[]).1, config::default_file());
+    }
+
+    #[test]
+    fn a_missing_file_is_named() {
+        let (good, _, errors) = ran("fanwire config check", &[("FANWIRE_CONFIG", "/no/such.toml")]);
+        assert!(!good);
+        assert!(errors.starts_with("fanwire: cannot read the configuration /no/such.toml: "));
+    }
+}
