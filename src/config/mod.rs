@@ -10,6 +10,7 @@
 //! in what `show` prints; the default file, the documentation of each key, the environment's names
 //! and the suggestions all come from the one table.
 
+mod api_keys;
 mod applications;
 mod environment;
 mod key;
@@ -25,6 +26,7 @@ mod show;
 mod tree;
 mod value;
 mod values;
+mod written;
 
 pub use environment::FILE_VARIABLE;
 pub use load::{ConfigFile, Flag, Loaded, ReadFile, Settings, Sources, load};

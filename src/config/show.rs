@@ -6,6 +6,7 @@ use super::key::{self, Key, Kind};
 use super::load::Loaded;
 use super::problem::Origin;
 use super::value::{self, Scalar};
+use super::written;
 
 const WIDTH: usize = 96;
 
@@ -17,10 +18,11 @@ const HEAD: &str = "\
 # its path in capitals: shards.mesh.capacity is FANWIRE_SHARDS_MESH_CAPACITY, and the first
 # application's first key is FANWIRE_APPLICATIONS_0_KEYS_0_SECRET. FANWIRE_APPLICATIONS replaces
 # all applications by a TOML or JSON array. With _FILE at its end a variable names a file that
-# holds the value.
+# holds the value. An empty variable is passed over. FANWIRE_CONFIG may name this file.
 #
 # Sizes are bytes or text: 4096, \"64KiB\", \"1MiB\". Durations are text or seconds: \"15s\",
 # \"200ms\", \"2m\", 0.5.
+
 ";
 
 /// The default file: every key with its documentation, applications as a commented example.
@@ -51,7 +53,7 @@ pub fn default_file() -> String {
 fn default_of(key: &Key) -> String {
     if let Some(default) = key.default {
         let read = value::read(key.kind, &Scalar::Bare(default.to_owned()));
-        return value::show(key.kind, &read.expect("a test reads every default"));
+        return written::show(key.kind, &read.expect("a test reads every default"));
     }
     match key.name() {
         "id" => "\"demo\"",
@@ -122,7 +124,7 @@ impl Loaded {
 
     fn line(&self, out: &mut String, path: &str, key: &Key) {
         let Some(effective) = self.values.effective(path) else { return };
-        let _ = write!(out, "{} = {}", key.name(), value::show(key.kind, &effective.value));
+        let _ = write!(out, "{} = {}", key.name(), written::show(key.kind, &effective.value));
         match effective.origin {
             Origin::Default => out.push('\n'),
             origin => {

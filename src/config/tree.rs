@@ -124,11 +124,15 @@ mod tests {
         match &node.content {
             Content::Scalar(_) => found.push((path.to_owned(), node.line)),
             Content::Array(entries) => {
-                entries.iter().for_each(|entry| lines(entry, &format!("{path}[]"), found));
+                for entry in entries {
+                    lines(entry, &format!("{path}[]"), found);
+                }
             }
-            Content::Table(entries) => entries
-                .iter()
-                .for_each(|(name, entry)| lines(entry, &format!("{path}.{name}"), found)),
+            Content::Table(entries) => {
+                for (name, entry) in entries {
+                    lines(entry, &format!("{path}.{name}"), found);
+                }
+            }
         }
     }
 

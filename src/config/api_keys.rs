@@ -1,0 +1,109 @@
+//! An application's API keys: secrets from the file or beside it, and what they allow.
+
+use std::sync::Arc;
+
+use super::environment;
+use super::load::ReadFile;
+use super::secret;
+use super::values::Values;
+use crate::model::application::ApiKey;
+use crate::model::pattern::Patterns;
+use crate::model::rights::Rights;
+
+/// Most keys of one application; all of them are compared at every request.
+const KEYS_MAX: usize = 64;
+const RIGHTS: [&str; 3] = ["subscribe", "publish", "admin"];
+
+/// Reads the keys of the application at `path` and notes every problem with them.
+pub(super) fn keys(values: &mut Values, path: &str, read: ReadFile<'_>) -> Vec<ApiKey> {
+    let mut entries = values.entries(&format!("{path}.keys"));
+    if entries.len() > KEYS_MAX {
+        values.problem(&format!("{path}.keys"), format!("at most {KEYS_MAX} can be declared"));
+        entries.truncate(KEYS_MAX);
+    }
+    let mut keys: Vec<ApiKey> = Vec::new();
+    let mut found: Vec<String> = Vec::new();
+    for entry in entries {
+        let secret = secret_of(values, &entry, read);
+        let rights = Arc::new(rights(values, &entry));
+        if let Some(first) =
+            keys.iter().position(|key| !secret.is_empty() && *key.secret == *secret)
+        {
+            values.problem(&entry, format!("has the same secret as {}", found[first]));
+        }
+        keys.push(ApiKey { secret: secret.into_boxed_str(), rights });
+        found.push(entry);
+    }
+    keys
+}
+
+/// The secret; empty after a problem.
+fn secret_of(values: &mut Values, entry: &str, read: ReadFile<'_>) -> String {
+    let (given, file) = (format!("{entry}.secret"), format!("{entry}.secret_file"));
+    let (path, secret) = match (values.text(&given), values.text(&file)) {
+        (Some(_), Some(_)) => {
+            values.problem(&file, "secret is set too; keep one of them");
+            return String::new();
+        }
+        (Some(secret), None) => (given, secret),
+        (None, Some(name)) => match environment::read_value(&name, read) {
+            Ok(secret) => (file, secret),
+            Err(problem) => {
+                values.problem(&file, problem);
+                return String::new();
+            }
+        },
+        (None, None) => {
+            if values.is_sound(&given) && values.is_sound(&file) {
+                values.problem(entry, "needs a secret or a secret_file");
+            }
+            return String::new();
+        }
+    };
+    if let Err(problem) = secret::check(&secret) {
+        values.problem(&path, problem);
+        return String::new();
+    }
+    secret
+}
+
+fn rights(values: &mut Values, entry: &str) -> Rights {
+    let path = format!("{entry}.rights");
+    let names = values.list(&path);
+    if names.is_empty() && values.is_sound(&path) {
+        values.problem(&path, "needs at least one of \"subscribe\", \"publish\", \"admin\"");
+    }
+    for name in &names {
+        if !RIGHTS.contains(&&**name) {
+            let text = format!("{name:?} is no right; there are {}", RIGHTS.join(", "));
+            values.problem(&path, text);
+        }
+    }
+    let topics = values.list(&format!("{entry}.topics"));
+    let has = |right: &str| names.iter().any(|name| name == right);
+    let patterns = |granted| if granted { Patterns::new(&topics) } else { Patterns::default() };
+    Rights {
+        publish: patterns(has("publish")),
+        subscribe: patterns(has("subscribe")),
+        admin: has("admin"),
+        presented: presented(has("subscribe"), has("publish"), has("admin"), &topics),
+    }
+}
+
+/// The same rights in the words of the Realtime dialect (protocols.md §1.4).
+fn presented(subscribe: bool, publish: bool, admin: bool, topics: &[String]) -> Vec<String> {
+    let mut strings = Vec::new();
+    for topic in topics {
+        if subscribe {
+            strings.push(format!("realtime:subscriber:read:topic:{topic}"));
+        }
+        if publish {
+            strings.push(format!("realtime:publisher:write:topic:{topic}"));
+        }
+    }
+    if admin {
+        let managed = ["subscribers", "connections", "application"];
+        strings.extend(managed.map(|what| format!("realtime:admin:manage:{what}")));
+    }
+    strings
+}
