@@ -91,6 +91,6 @@ impl<'text, 'scan> Document<'text, 'scan> {
     /// Its one value.
     #[must_use]
     pub fn root(&self) -> Value<'text, 'scan> {
-        Value::root(self.text, self.structure)
+        Value::first(self.text, self.structure)
     }
 }

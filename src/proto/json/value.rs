@@ -58,12 +58,8 @@ impl From<FieldError> for Refused {
 }
 
 impl<'text, 'scan> Value<'text, 'scan> {
-    pub(super) fn root(text: &'text str, structure: &'scan [u32]) -> Value<'text, 'scan> {
-        Value::first(text, structure)
-    }
-
     /// The value that starts at the first of these indexes.
-    fn first(text: &'text str, structure: &'scan [u32]) -> Value<'text, 'scan> {
+    pub(super) fn first(text: &'text str, structure: &'scan [u32]) -> Value<'text, 'scan> {
         let start = position(structure, 0, text.len());
         let own_count = own_count(text.as_bytes(), structure);
         let is_container = matches!(text.as_bytes().get(start), Some(b'{' | b'['));
