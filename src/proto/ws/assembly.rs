@@ -77,13 +77,6 @@ impl Message {
         Ok(())
     }
 
-    fn finish(&self) -> Result<(), Fault> {
-        if self.is_plain_text() && !self.utf8.is_complete() {
-            return Err(Fault::Text);
-        }
-        Ok(())
-    }
-
     fn is_plain_text(&self) -> bool {
         self.opcode == Opcode::Text && !self.compressed
     }
@@ -157,20 +150,19 @@ impl Assembly {
             return Ok((size, Payload::Partial));
         }
         self.frame = None;
-        Ok((size, self.finish(&head)?))
+        Ok((size, self.finish(&head)))
     }
 
-    fn finish(&mut self, head: &Head) -> Result<Payload, Fault> {
+    fn finish(&mut self, head: &Head) -> Payload {
         if head.opcode.is_control() {
             self.lent = Some(Lent::Control(head.opcode));
-            return Ok(Payload::Whole);
+            return Payload::Whole;
         }
         if !head.fin {
-            return Ok(Payload::Fragment);
+            return Payload::Fragment;
         }
-        self.message.as_ref().expect("admitted with a message").finish()?;
         self.lent = Some(Lent::Message);
-        Ok(Payload::Whole)
+        Payload::Whole
     }
 
     /// What is whole: its opcode, whether it is compressed, and its bytes.

@@ -86,8 +86,19 @@ fn streams_that_are_none() {
     {
         check(true, LIMITS, &frames(&[(0xc2, payload)]), &[does_not_inflate()]);
     }
-    for cut in 1..HELLO.len() - 1 {
-        check(true, LIMITS, &frames(&[(0xc2, &HELLO[..cut])]), &[does_not_inflate()]);
+}
+
+#[test]
+fn a_block_cut_anywhere_is_refused() {
+    let letters: Vec<u8> = noise(2000).iter().map(|byte| b'a' + byte % 11).collect();
+    let mut dynamic = Vec::new();
+    Deflater::default().compress(15, &letters, &mut dynamic);
+    assert_eq!(dynamic[0] & 0b110, 0b100, "a block with codes of its own");
+    for stream in [&HELLO[..], &dynamic] {
+        for cut in 1..stream.len() {
+            let inflated = Inflater::new().inflate(&stream[..cut], 10_000).map(<[u8]>::len);
+            assert_eq!(inflated, Err(InflateError::Corrupt), "cut at {cut}");
+        }
     }
 }
 
@@ -145,6 +156,22 @@ fn a_bomb_costs_no_more_than_the_limit() {
     let reason = "message inflates to over the limit of 100000 bytes";
     let seen = read_all(true, limits, frames(&[(0xc1, &bomb)]).chunks(1000));
     assert_eq!(seen, [Seen::Fail(Close::new(1009, reason))]);
+}
+
+#[test]
+fn the_outcome_does_not_depend_on_the_message_before() {
+    // Over the limit first, corrupt later; a roomier output must not see the second.
+    let mut bad = Vec::new();
+    Deflater::default().compress(15, &noise(500), &mut bad);
+    bad.push(0xff);
+    let mut used = Inflater::new();
+    let mut big = Vec::new();
+    Deflater::default().compress(15, &noise(100_000), &mut big);
+    assert!(used.inflate(&big, 100_000).is_ok());
+    for inflater in [&mut used, &mut Inflater::new()] {
+        assert_eq!(inflater.inflate(&bad, 499), Err(InflateError::TooBig));
+        assert_eq!(inflater.inflate(&bad, 10_000), Err(InflateError::Corrupt));
+    }
 }
 
 #[test]
@@ -266,10 +293,11 @@ proptest! {
         prop_assume!(!payload.is_empty());
         let mut deflated = Vec::new();
         Deflater::default().compress(15, &payload, &mut deflated);
-        let cut = at.index(deflated.len() - 1);
+        let cut = 1 + at.index(deflated.len() - 1);
         if let Ok(inflated) = Inflater::new().inflate(&deflated[..cut], payload.len()) {
-            // A cut right behind a block leaves a shorter, whole message.
+            // A cut right behind a stored block's three bits leaves a shorter, whole message.
             prop_assert!(payload.starts_with(inflated));
+            prop_assert!(!inflated.is_empty() || deflated[..cut] == [0x00]);
         }
     }
 

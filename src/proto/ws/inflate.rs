@@ -15,10 +15,10 @@ const PROBE: [u8; 5] = [0x01, 0x00, 0x00, 0xff, 0xff];
 const WINDOW_SIZE: usize = 32 * 1024;
 
 /// Output room for a first try.
-const OUT_SIZE_MIN: usize = 4 * 1024;
+const ROOM_MIN: usize = 4 * 1024;
 
 /// Output room kept from message to message.
-const OUT_SIZE_KEPT: usize = 256 * 1024;
+const ROOM_KEPT: usize = 256 * 1024;
 
 /// Most blocks with BFINAL set in one message. Each costs a copy of the window, so that a message
 /// of nothing else would cost 16,000 times its size.
@@ -37,7 +37,8 @@ pub enum InflateError {
 #[derive(Debug, Default)]
 pub struct Inflater {
     stream: Option<Decompress>,
-    out: Vec<u8>,
+    /// Output room, written from its start for each message.
+    room: Vec<u8>,
 }
 
 impl Inflater {
@@ -52,29 +53,35 @@ impl Inflater {
     /// senders exist that write none.
     ///
     /// # Errors
-    /// As [`InflateError`] says; over `size_max` bytes of output it stops there.
+    /// As [`InflateError`] says; it stops with the first byte over `size_max`, or at the first
+    /// fault, whichever comes first, and whatever came before this message.
     pub fn inflate(&mut self, payload: &[u8], size_max: usize) -> Result<&[u8], InflateError> {
-        self.out.clear();
-        self.out.shrink_to(OUT_SIZE_KEPT);
-        if !payload.is_empty() {
-            let stream = self.stream.get_or_insert_with(|| Decompress::new(false));
-            stream.reset(false);
-            let out = &mut self.out;
-            Run { stream, out, size_max, ended: false, final_count: 0 }.message(payload)?;
+        if payload.is_empty() {
+            return Ok(&[]);
         }
-        Ok(&self.out)
+        self.room.truncate(ROOM_KEPT);
+        self.room.shrink_to(ROOM_KEPT);
+        let stream = self.stream.get_or_insert_with(|| Decompress::new(false));
+        stream.reset(false);
+        let room = &mut self.room;
+        let mut run = Run { stream, room, size: 0, size_max, ended: false, final_count: 0 };
+        run.message(payload)?;
+        let size = run.size;
+        Ok(&self.room[..size])
     }
 
     /// Bytes of output room held now; at most 256 KiB more than the next message needs.
     pub fn held_size(&self) -> usize {
-        self.out.capacity()
+        self.room.capacity()
     }
 }
 
 /// One message on its way through the stream.
 struct Run<'a> {
     stream: &'a mut Decompress,
-    out: &'a mut Vec<u8>,
+    room: &'a mut Vec<u8>,
+    /// How much of the room is written.
+    size: usize,
     size_max: usize,
     /// Whether a block with BFINAL set was the last thing read.
     ended: bool,
@@ -89,38 +96,53 @@ impl Run<'_> {
         if self.ended {
             return Ok(());
         }
-        let size = self.out.len();
+        let size = self.size;
         self.feed(&TAIL)?;
         self.feed(&PROBE)?;
         // A whole message has said everything before the tail; one cut inside a block has not.
-        if self.ended && self.out.len() == size { Ok(()) } else { Err(InflateError::Corrupt) }
+        if self.ended && self.size == size { Ok(()) } else { Err(InflateError::Corrupt) }
     }
 
+    /// Takes all of `input`, and all output that it gives.
     fn feed(&mut self, mut input: &[u8]) -> Result<(), InflateError> {
         loop {
-            if self.ended && !input.is_empty() {
+            if self.ended {
+                if input.is_empty() {
+                    return Ok(());
+                }
                 self.restart()?;
             }
-            self.make_room();
-            let (read, written) = (self.stream.total_in(), self.out.len());
-            let status = self
-                .stream
-                .decompress_vec(input, self.out, FlushDecompress::None)
-                .map_err(|_why| InflateError::Corrupt)?;
-            let taken = usize::try_from(self.stream.total_in() - read).expect("part of the input");
+            let (taken, room_is_full) = self.step(input)?;
             input = &input[taken..];
-            if self.out.len() > self.size_max {
-                return Err(InflateError::TooBig);
-            }
-            self.ended = self.ended || status == Status::StreamEnd;
-            let room_left = self.out.len() < self.out.capacity();
-            if input.is_empty() && (self.ended || room_left) {
+            // With room left, everything that the input gives has been said.
+            if input.is_empty() && !room_is_full {
                 return Ok(());
             }
-            if taken == 0 && self.out.len() == written && room_left && !self.ended {
-                return Err(InflateError::Corrupt);
-            }
         }
+    }
+
+    /// One call of the stream: how much input it took, and whether it ran out of room.
+    fn step(&mut self, input: &[u8]) -> Result<(usize, bool), InflateError> {
+        self.make_room();
+        // The room may be larger than this message is allowed to be.
+        let end = self.room.len().min(self.size_max.saturating_add(1));
+        let (read, written) = (self.stream.total_in(), self.stream.total_out());
+        let status = self
+            .stream
+            .decompress(input, &mut self.room[self.size..end], FlushDecompress::None)
+            .map_err(|_why| InflateError::Corrupt)?;
+        let taken = usize::try_from(self.stream.total_in() - read).expect("part of the input");
+        let given = usize::try_from(self.stream.total_out() - written).expect("part of the room");
+        self.size += given;
+        if self.size > self.size_max {
+            return Err(InflateError::TooBig);
+        }
+        self.ended = status == Status::StreamEnd;
+        let room_is_full = self.size == end;
+        if taken == 0 && !input.is_empty() && !room_is_full && !self.ended {
+            return Err(InflateError::Corrupt);
+        }
+        Ok((taken, room_is_full))
     }
 
     /// Goes on after a block with BFINAL set, which may be followed by others (RFC 7692 §7.2.3.4)
@@ -130,21 +152,21 @@ impl Run<'_> {
         if self.final_count > FINAL_BLOCKS_MAX {
             return Err(InflateError::Corrupt);
         }
-        self.ended = false;
         self.stream.reset(false);
-        let window = &self.out[self.out.len().saturating_sub(WINDOW_SIZE)..];
+        let window = &self.room[self.size.saturating_sub(WINDOW_SIZE)..self.size];
         if !window.is_empty() {
             self.stream.set_dictionary(window).map_err(|_why| InflateError::Corrupt)?;
         }
         Ok(())
     }
 
-    /// Doubles a full output, up to one byte past the limit: the byte that tells.
+    /// Doubles a full room, up to one byte past the limit: the byte that tells.
     fn make_room(&mut self) {
-        let size = self.out.len();
-        if size == self.out.capacity() {
-            let most = self.size_max.saturating_add(1) - size;
-            self.out.reserve_exact(size.max(OUT_SIZE_MIN).min(most));
+        if self.size == self.room.len() {
+            let most = self.size_max.saturating_add(1) - self.size;
+            let more = self.size.max(ROOM_MIN).min(most);
+            self.room.reserve_exact(more);
+            self.room.resize(self.size + more, 0);
         }
     }
 }

@@ -50,6 +50,7 @@ fn control_frames_come_between_fragments_and_messages_follow_one_another() {
         (0x89, b"now"),
         (0x00, b""),
         (0x8a, b""),
+        (0x8a, b"later"),
         (0x00, "üß".as_bytes()),
         (0x80, b"e"),
         (0x82, b""),
@@ -62,6 +63,7 @@ fn control_frames_come_between_fragments_and_messages_follow_one_another() {
     let expected = [
         Seen::Ping(b"now".to_vec()),
         Seen::Pong(Vec::new()),
+        Seen::Pong(b"later".to_vec()),
         text("Grüße"),
         Seen::Binary(Vec::new()),
         text(""),
