@@ -15,7 +15,7 @@ fn main() -> ExitCode {
     };
     let environment = args::environment();
     args::run(&action, environment, &mut io::stdout(), &mut io::stderr(), |_| {
-        tracing::error!("this build holds no server");
+        eprintln!("fanwire: this build holds no server");
         ExitCode::FAILURE
     })
 }
