@@ -4,9 +4,7 @@ use std::sync::atomic::Ordering;
 
 use crate::control::SlowCount;
 use crate::publisher::Outcome;
-use crate::report::{
-    ConnectReport, FORM, GeneratorReport, PublishReport, Report, ServerReport,
-};
+use crate::report::{ConnectReport, FORM, GeneratorReport, PublishReport, Report, ServerReport};
 use crate::run::{Mark, Run, machine_busy, per};
 use crate::sample;
 use crate::settings::Scenario;
@@ -35,7 +33,7 @@ pub struct Measured {
 
 /// The report of `run`.
 #[must_use]
-pub fn report(run: &Run, measured: Measured, started_unix_ms: u64) -> Report {
+pub fn report(run: &Run, measured: &Measured, started_unix_ms: u64) -> Report {
     let settings = &run.settings;
     let mut tally = Tally::default();
     let mut slow = SlowCount::default();
@@ -45,11 +43,11 @@ pub fn report(run: &Run, measured: Measured, started_unix_ms: u64) -> Report {
         slow.complete += part.slow.complete;
         slow.incomplete += part.slow.incomplete;
     }
-    let generator = generator(run, &measured);
-    let publish = publish(run, &measured);
-    let connect = connect(run, &measured);
+    let generator = generator(run, measured);
+    let publish = publish(run, measured);
+    let connect = connect(run, measured);
     let failures = failures(run, &tally, &connect, &publish);
-    let notes = notes(run, &measured, &generator, &publish, &connect);
+    let notes = notes(run, measured, &generator, &publish, &connect);
     Report {
         form: FORM,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -64,7 +62,7 @@ pub fn report(run: &Run, measured: Measured, started_unix_ms: u64) -> Report {
         ),
         latency_corrected: run.corrected.quantiles(),
         latency_raw: run.raw.quantiles(),
-        server: server(run, &measured),
+        server: server(run, measured),
         generator,
         publish,
         connect,
@@ -179,7 +177,8 @@ fn failures(
         failures.push(format!("{} messages were due but never sent", publish.unsent));
     }
     for storm in run.storms.iter().filter(|storm| storm.recovered_s.is_none()) {
-        failures.push(format!("not all subscribers came back after the cut at {:.1} s", storm.at_s));
+        failures
+            .push(format!("not all subscribers came back after the cut at {:.1} s", storm.at_s));
     }
     failures
 }

@@ -347,10 +347,7 @@ fn check(settings: &Settings) -> Result<(), String> {
             !settings.compress || settings.publish_door == PublishDoor::Realtime,
             "--compress needs --publish-door realtime".to_owned(),
         ),
-        (
-            !settings.deflate || settings.door == Door::Ws,
-            "--deflate needs --door ws".to_owned(),
-        ),
+        (!settings.deflate || settings.door == Door::Ws, "--deflate needs --door ws".to_owned()),
     ];
     let wrong: Vec<String> =
         rules.into_iter().filter(|(holds, _)| !holds).map(|(_, message)| message).collect();
@@ -362,8 +359,8 @@ fn check_limits(settings: &Settings) -> Result<(), String> {
     let limit = sys::raise_descriptor_limit().map_err(|error| error.to_string())?;
     let each = u64::from(settings.subscribers.div_ceil(settings.processes));
     if each + DESCRIPTORS_RESERVED > limit {
-        let enough =
-            u64::from(settings.subscribers).div_ceil(limit.saturating_sub(DESCRIPTORS_RESERVED).max(1));
+        let enough = u64::from(settings.subscribers)
+            .div_ceil(limit.saturating_sub(DESCRIPTORS_RESERVED).max(1));
         return Err(format!(
             "{each} subscribers per process exceed the descriptor limit of {limit} \
              (RLIMIT_NOFILE): use --processes {enough} or more, or raise `ulimit -n`"

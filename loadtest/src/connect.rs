@@ -21,8 +21,9 @@ pub fn open(settings: &Settings, subscriber: u32, is_slow: bool) -> io::Result<S
         0 => None,
         count => Some(settings.sources[subscriber as usize % count]),
     };
-    let socket = Socket::new(Domain::for_address(settings.target), Type::STREAM, Some(Protocol::TCP))
-        .map_err(|error| explain(error, "a socket"))?;
+    let socket =
+        Socket::new(Domain::for_address(settings.target), Type::STREAM, Some(Protocol::TCP))
+            .map_err(|error| explain(error, "a socket"))?;
     socket.set_nonblocking(true)?;
     socket.set_tcp_nodelay(true)?;
     if is_slow {
@@ -55,9 +56,9 @@ pub fn finish(socket: &Socket) -> io::Result<()> {
 /// # Errors
 /// Why it is not, in words for the operator.
 pub fn probe(target: SocketAddr) -> Result<(), String> {
-    TcpStream::connect_timeout(&target, Duration::from_secs(3)).map(drop).map_err(|error| {
-        format!("no server at {target}: {error}. Start it, or point --url at it.")
-    })
+    TcpStream::connect_timeout(&target, Duration::from_secs(3))
+        .map(drop)
+        .map_err(|error| format!("no server at {target}: {error}. Start it, or point --url at it."))
 }
 
 fn explain(error: io::Error, what: &str) -> io::Error {

@@ -29,7 +29,7 @@ impl Fleet {
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
                 .spawn()?;
-            let output = child.stdout.take().expect("standard output was just piped");
+            let output = child.stdout.take().ok_or_else(|| io::Error::other("no pipe"))?;
             let input = child.stdin.take();
             fleet.workers.push((child, input));
             let sender = sender.clone();

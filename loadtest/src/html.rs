@@ -1,8 +1,6 @@
 //! The report as one page: no script, nothing from outside, light or dark as the reader's system.
 
-use std::fmt::Write as _;
-
-use crate::chart::{Chart, Line, Scale, escape};
+use crate::chart::{Chart, Line, Scale, append, escape};
 use crate::latency::Quantiles;
 use crate::live::{milliseconds, short};
 use crate::report::{Report, Second};
@@ -79,8 +77,11 @@ fn header(report: &Report, title: &str) -> String {
         escape(&report.version)
     );
     let mut banner = |class: &str, head: &str, lines: &[String]| {
-        let lines: String = lines.iter().map(|line| format!("<p>{}</p>", escape(line))).collect();
-        text += &format!("<div class=\"banner {class}\">{}{lines}</div>", escape(head));
+        append(&mut text, format_args!("<div class=\"banner {class}\">{}", escape(head)));
+        for line in lines {
+            append(&mut text, format_args!("<p>{}</p>", escape(line)));
+        }
+        text.push_str("</div>");
     };
     let mut wrong = report.failures.clone();
     wrong.extend(report.tally.examples.iter().take(10).map(ToString::to_string));
@@ -118,10 +119,14 @@ fn cards(report: &Report) -> String {
     if let Some(bytes) = report.memory.last().and_then(|step| step.private_per_subscriber) {
         cards.push(("server memory per connection", format!("{bytes:.0} B")));
     }
-    let cards = cards.into_iter().map(|(name, value)| {
-        format!("<div class=\"card\"><span class=\"dim\">{name}</span><b>{value}</b></div>")
-    });
-    format!("<div class=\"cards\">{}</div>", cards.collect::<String>())
+    let mut text = "<div class=\"cards\">".to_owned();
+    for (name, value) in cards {
+        let card = format_args!(
+            "<div class=\"card\"><span class=\"dim\">{name}</span><b>{value}</b></div>"
+        );
+        append(&mut text, card);
+    }
+    text + "</div>"
 }
 
 fn charts(report: &Report) -> String {
@@ -143,11 +148,7 @@ fn charts(report: &Report) -> String {
         "Delivery latency over time",
         "ms, from the intended send",
         Scale::Log,
-        vec![
-            line("median", &latency(0)),
-            line("p99", &latency(1)),
-            line("longest", &latency(2)),
-        ],
+        vec![line("median", &latency(0)), line("p99", &latency(1)), line("longest", &latency(2))],
     );
     if report.settings.scenario.publishes() {
         let delivered = vec![line("delivered", &|s| s.delivered)];
@@ -186,12 +187,13 @@ fn percentile_chart(report: &Report) -> String {
     lines.retain(|line| line.points.len() > 1);
     let furthest =
         lines.iter().filter_map(|line| line.points.last()).map(|point| point.0).fold(1.0, f64::max);
-    let marks = [(0.5, "50 %"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %"), (0.9999, "99.99 %")]
-        .into_iter()
-        .chain([(0.99999, "99.999 %"), (0.999_999, "99.9999 %")])
-        .map(|(quantile, text)| (nines(quantile), text.to_owned()))
-        .filter(|(x, _)| *x <= furthest + 0.01)
-        .collect();
+    let marks =
+        [(0.5, "50 %"), (0.9, "90 %"), (0.99, "99 %"), (0.999, "99.9 %"), (0.9999, "99.99 %")]
+            .into_iter()
+            .chain([(0.99999, "99.999 %"), (0.999_999, "99.9999 %")])
+            .map(|(quantile, text)| (nines(quantile), text.to_owned()))
+            .filter(|(x, _)| *x <= furthest + 0.01)
+            .collect();
     Chart { title: "Latency by percentile", unit: "ms", scale: Scale::Log, x_marks: marks, lines }
         .render()
 }
@@ -211,14 +213,18 @@ fn time_marks(last_s: f64) -> Vec<(f64, String)> {
 
 fn table(class: &str, head: &[&str], rows: &[Vec<String>]) -> String {
     let mut text = format!("<div class=\"table {class}\"><table>");
-    let cells = |tag: &str, cells: &mut dyn Iterator<Item = &str>| {
-        cells.map(|cell| format!("<{tag}>{}</{tag}>", escape(cell))).collect::<String>()
+    let mut add = |tag: &str, cells: &mut dyn Iterator<Item = &str>| {
+        text.push_str("<tr>");
+        for cell in cells {
+            append(&mut text, format_args!("<{tag}>{}</{tag}>", escape(cell)));
+        }
+        text.push_str("</tr>");
     };
     if !head.is_empty() {
-        text += &format!("<tr>{}</tr>", cells("th", &mut head.iter().copied()));
+        add("th", &mut head.iter().copied());
     }
     for row in rows {
-        text += &format!("<tr>{}</tr>", cells("td", &mut row.iter().map(String::as_str)));
+        add("td", &mut row.iter().map(String::as_str));
     }
     text + "</table></div>"
 }
@@ -310,8 +316,5 @@ fn environment(report: &Report) -> String {
     ];
     rows.extend(environment.settings.iter().cloned());
     let rows: Vec<Vec<String>> = rows.into_iter().map(|(a, b)| vec![a, b]).collect();
-    let mut text = String::new();
-    write!(text, "<h2>Environment</h2>{}", table("env", &[], &rows))
-        .expect("writing to a string cannot fail");
-    text
+    format!("<h2>Environment</h2>{}", table("env", &[], &rows))
 }

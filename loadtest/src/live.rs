@@ -1,9 +1,9 @@
 //! The live view: one line on standard error, rewritten on a terminal, appended elsewhere.
 
-use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write as _};
 use std::sync::atomic::Ordering;
 
+use crate::chart::append;
 use crate::report::Second;
 use crate::run::Run;
 
@@ -52,9 +52,7 @@ fn line(run: &Run, second: &Second) -> String {
     );
     let progress = &run.progress;
     let due = progress.due.load(Ordering::Relaxed);
-    let mut add = |text: std::fmt::Arguments<'_>| {
-        line.write_fmt(text).expect("writing to a string cannot fail");
-    };
+    let mut add = |text: std::fmt::Arguments<'_>| append(&mut line, text);
     if due > 0 {
         let accepted = progress.accepted.load(Ordering::Relaxed);
         add(format_args!(" | published {accepted}/{due}"));

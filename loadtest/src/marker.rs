@@ -57,7 +57,10 @@ pub struct Codec {
 }
 
 impl Codec {
-    /// For run number `run` and texts of `size` bytes (at least [`MARKER_SIZE`]).
+    /// For run number `run` and texts of `size` bytes.
+    ///
+    /// # Panics
+    /// When `size` is below [`MARKER_SIZE`].
     #[must_use]
     pub fn new(run: u32, size: usize) -> Codec {
         assert!(size >= MARKER_SIZE, "the settings refuse smaller sizes");
@@ -83,7 +86,8 @@ impl Codec {
         ];
         for (value, digits) in fields {
             for digit in (0..digits).rev() {
-                out.push(b"0123456789abcdef"[(value >> (digit * 4)) as usize & 15]);
+                let nibble = (value >> (digit * 4)) & 15;
+                out.push(b"0123456789abcdef"[usize::try_from(nibble).unwrap_or(0)]);
             }
             out.push(b':');
         }

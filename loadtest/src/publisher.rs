@@ -14,6 +14,7 @@ use crate::latency::Latency;
 use crate::ledger::TopicLedger;
 use crate::marker::Marker;
 use crate::publish_connection::{Answer, PublishConnection};
+use crate::run::per;
 use crate::settings::{PublishDoor, Scenario, Settings};
 use crate::shared::Counters;
 use crate::sys::{self, Epoll, Ready};
@@ -68,22 +69,13 @@ pub struct Outcome {
     pub active_s: f64,
 }
 
-/// A message that was handed to a socket.
-#[derive(Clone, Copy, Debug)]
-pub struct Sent {
-    topic: u32,
-    sequence: u64,
-    intended_ns: u64,
-    sent_ns: u64,
-}
-
 /// The publisher's state.
 pub struct Publisher<'a> {
     settings: &'a Settings,
     progress: &'a Progress,
     counters: &'a Counters,
     epoll: Epoll,
-    connections: Vec<PublishConnection<Vec<Sent>>>,
+    connections: Vec<PublishConnection<Vec<Marker>>>,
     /// Per connection: (topic, intended) of messages that are due and wait.
     queues: Vec<VecDeque<(u32, u64)>>,
     publishes: Publishes,
@@ -161,11 +153,9 @@ impl<'a> Publisher<'a> {
     }
 
     fn open_loop(&mut self, schedule: &Schedule) -> io::Result<()> {
-        let step_ns = 1e9 / self.settings.rate;
         let mut index = 0_u64;
         loop {
-            #[expect(clippy::cast_precision_loss, reason = "message counts stay below 2^52")]
-            let due_ns = schedule.start_ns + (index as f64 * step_ns) as u64;
+            let due_ns = schedule.start_ns + sys::nanoseconds(per(index, self.settings.rate));
             let now_ns = sys::monotonic_ns();
             if due_ns >= schedule.end_ns || self.is_stopped() {
                 return Ok(());
@@ -259,12 +249,12 @@ impl<'a> Publisher<'a> {
                 if self.settings.scenario == Scenario::Storm {
                     ledger.sent_ns.push(sent_ns);
                 }
-                request.push(Sent { topic, sequence, intended_ns, sent_ns });
+                request.push(Marker { topic, sequence, intended_ns, sent_ns });
             }
             self.progress.sent.fetch_add(count as u64, Ordering::Relaxed);
             let messages: Vec<(&str, Marker)> = request
                 .iter()
-                .map(|sent| (self.names[sent.topic as usize].as_str(), sent.marker()))
+                .map(|sent| (self.names[sent.topic as usize].as_str(), *sent))
                 .collect();
             let out = self.connections[index].request(request);
             self.publishes.write(&messages, out);
@@ -292,7 +282,7 @@ impl<'a> Publisher<'a> {
         }
     }
 
-    fn answered(&mut self, request: &[Sent], status: u16, body: &str) {
+    fn answered(&mut self, request: &[Marker], status: u16, body: &str) {
         let now_ns = sys::monotonic_ns();
         let count = request.len() as u64;
         if (200..300).contains(&status) {
@@ -314,7 +304,7 @@ impl<'a> Publisher<'a> {
 
     /// A connection has ended: what it had in flight has no known outcome.
     fn broken(&mut self, index: usize, reason: &str) {
-        let lost: Vec<Sent> = self.connections[index].abandon().into_iter().flatten().collect();
+        let lost: Vec<Marker> = self.connections[index].abandon().into_iter().flatten().collect();
         self.progress.unknown.fetch_add(lost.len() as u64, Ordering::Relaxed);
         for sent in &lost {
             self.outcome.ledgers[sent.topic as usize].unknown.push(sent.sequence);
@@ -332,7 +322,7 @@ impl<'a> Publisher<'a> {
             publisher.queues.iter().all(VecDeque::is_empty)
                 && publisher.connections.iter().all(|c| c.in_flight() == 0)
         };
-        let grace_ns = Duration::from_secs_f64(self.settings.grace_s).as_nanos() as u64;
+        let grace_ns = sys::nanoseconds(self.settings.grace_s);
         let mut last = (self.answers(), sys::monotonic_ns());
         while !is_idle(self) && !self.is_stopped() {
             self.turn(WAIT_NS_MAX)?;
@@ -363,16 +353,5 @@ impl<'a> Publisher<'a> {
         }
         self.outcome.unsent = self.queues.iter().map(|queue| queue.len() as u64).sum();
         self.outcome
-    }
-}
-
-impl Sent {
-    fn marker(&self) -> Marker {
-        Marker {
-            topic: self.topic,
-            sequence: self.sequence,
-            intended_ns: self.intended_ns,
-            sent_ns: self.sent_ns,
-        }
     }
 }

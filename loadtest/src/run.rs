@@ -155,7 +155,8 @@ impl Run {
         limit: Duration,
         mut is_done: impl FnMut(&mut Run) -> Result<bool, String>,
     ) -> Result<bool, String> {
-        let until_ns = sys::monotonic_ns() + u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX / 2);
+        let until_ns =
+            sys::monotonic_ns() + u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX / 2);
         loop {
             while let Some((worker, event)) = self.fleet.event() {
                 self.take(worker, event)?;
@@ -231,12 +232,12 @@ impl Run {
             live: self.live(),
             published: per(mark.accepted - last.accepted, seconds),
             delivered: per(mark.delivered - last.delivered, seconds),
-            latency: (self.second.count() > 0).then(|| {
-                [self.second.at(0.5), self.second.at(0.99), self.second.max()]
-            }),
-            server_cpus: mark.server.zip(last.server).map(|(now, then)| {
-                per(now.cpu_ms.saturating_sub(then.cpu_ms), seconds * 1e3)
-            }),
+            latency: (self.second.count() > 0)
+                .then(|| [self.second.at(0.5), self.second.at(0.99), self.second.max()]),
+            server_cpus: mark
+                .server
+                .zip(last.server)
+                .map(|(now, then)| per(now.cpu_ms.saturating_sub(then.cpu_ms), seconds * 1e3)),
             server_rss: mark.server.map(|server| server.rss),
             tcp_buffers: mark.machine.tcp_buffers,
             generator_cpu: shares.fold(publisher, f64::max),

@@ -28,7 +28,7 @@ pub fn run(settings: Settings) -> Result<Report, String> {
     let outcome = steps(&mut run);
     run.end_line();
     let measured = outcome?;
-    Ok(assemble::report(&run, measured, started_unix_ms))
+    Ok(assemble::report(&run, &measured, started_unix_ms))
 }
 
 fn steps(run: &mut Run) -> Result<Measured, String> {
@@ -108,8 +108,7 @@ fn idle(run: &mut Run) -> Result<(), String> {
         if let Some(before) = run.memory.last().filter(|before| before.subscribers < live) {
             let more = per(live - before.subscribers, 1.0);
             let slope = |now: u64, then: u64| (per(now, 1.0) - per(then, 1.0)) / more;
-            step.private_per_subscriber =
-                mark.server.map(|_| slope(step.private, before.private));
+            step.private_per_subscriber = mark.server.map(|_| slope(step.private, before.private));
             step.slab_per_subscriber = Some(slope(step.slab, before.slab));
         }
         run.memory.push(step);
@@ -122,9 +121,8 @@ fn publish(run: &mut Run, measured: &mut Measured) -> Result<(), String> {
         run.tell(&Command::StopReading)?;
     }
     let start_ns = sys::monotonic_ns() + LEAD_NS;
-    let nanoseconds = |s: f64| u64::try_from(seconds(s).as_nanos()).unwrap_or(u64::MAX / 4);
-    let measure_from_ns = start_ns + nanoseconds(run.settings.warmup_s);
-    let end_ns = measure_from_ns + nanoseconds(run.settings.duration_s);
+    let measure_from_ns = start_ns + sys::nanoseconds(run.settings.warmup_s);
+    let end_ns = measure_from_ns + sys::nanoseconds(run.settings.duration_s);
     let schedule = Schedule { start_ns, measure_from_ns, end_ns };
     run.tell(&Command::Publish { measure_from_ns })?;
     run.enter("warm-up");
@@ -219,7 +217,7 @@ fn follow_storm(run: &mut Run) {
 /// passed, or nothing has come for the grace time.
 fn settle(run: &mut Run) -> Result<(), String> {
     run.enter("settle");
-    let grace_ns = u64::try_from(seconds(run.settings.grace_s).as_nanos()).unwrap_or(u64::MAX);
+    let grace_ns = sys::nanoseconds(run.settings.grace_s);
     let is_exact = !matches!(run.settings.scenario, Scenario::Storm | Scenario::Slow);
     if run.settings.scenario == Scenario::Slow {
         run.tell(&Command::ResumeReading)?;
@@ -241,7 +239,7 @@ fn judge(run: &mut Run, measured: &Measured) -> Result<(), String> {
     run.enter("judge");
     run.tell(&Command::Judge { ledgers: measured.publish.ledgers.clone() })?;
     let workers = run.settings.processes as usize;
-    let all = run.wait(Duration::from_secs(60), |run| Ok(run.finals.len() == workers))?;
+    let all = run.wait(Duration::from_mins(1), |run| Ok(run.finals.len() == workers))?;
     if all { Ok(()) } else { Err("a worker gave no verdict within 60 s".into()) }
 }
 

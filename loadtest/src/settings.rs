@@ -206,7 +206,8 @@ impl Settings {
     /// Whether a subscriber is one of those that stop reading: evenly spread.
     #[must_use]
     pub fn is_slow(&self, subscriber: u32) -> bool {
-        let mark = |n: u32| u64::from(n) * u64::from(self.slow) / u64::from(self.subscribers.max(1));
+        let mark =
+            |n: u32| u64::from(n) * u64::from(self.slow) / u64::from(self.subscribers.max(1));
         mark(subscriber + 1) > mark(subscriber)
     }
 }

@@ -250,7 +250,7 @@ impl Subscriber {
 
     fn events(&mut self, bytes: &[u8], now_ns: u64, context: &mut Context<'_>) -> usize {
         let mut events = sse::Events::new(bytes);
-        while let Some(event) = events.next() {
+        for event in events.by_ref() {
             match event.data {
                 sse::Data::Line(line) => {
                     context.inbox.take(self.number, &mut self.tracks, line, now_ns)
@@ -300,14 +300,15 @@ impl Subscriber {
         if frame.is_final && !continues {
             return self.message(frame.payload, frame.is_compressed, now_ns, context, out);
         }
-        let parts = self
-            .fragments
-            .get_or_insert_with(|| Box::new((Vec::new(), frame.is_compressed)));
+        let parts =
+            self.fragments.get_or_insert_with(|| Box::new((Vec::new(), frame.is_compressed)));
         parts.0.extend_from_slice(frame.payload);
         if parts.0.len() as u64 > ws::PAYLOAD_SIZE_MAX {
             return Err("a fragmented message is too large".into());
         }
-        if frame.is_final && let Some(parts) = self.fragments.take() {
+        if frame.is_final
+            && let Some(parts) = self.fragments.take()
+        {
             return self.message(&parts.0, parts.1, now_ns, context, out);
         }
         Ok(())

@@ -1,7 +1,6 @@
 //! The result as text, for the terminal.
 
-use std::fmt::Write as _;
-
+use crate::chart::append;
 use crate::latency::Quantiles;
 use crate::live::{milliseconds, short};
 use crate::report::Report;
@@ -10,9 +9,7 @@ use crate::report::Report;
 #[must_use]
 pub fn text(report: &Report) -> String {
     let mut text = String::new();
-    let mut line = |words: std::fmt::Arguments<'_>| {
-        writeln!(text, "{words}").expect("writing to a string cannot fail");
-    };
+    let mut line = |words: std::fmt::Arguments<'_>| append(&mut text, format_args!("{words}\n"));
     let settings = &report.settings;
     line(format_args!(
         "{}: {} subscribers over {:?}, {} topic(s)",
@@ -97,7 +94,9 @@ pub fn text(report: &Report) -> String {
         line(format_args!("wrong      {violation}"));
     }
     if generator.is_saturated {
-        line(format_args!("*** GENERATOR SATURATED: do not believe rates or latencies of this run"));
+        line(format_args!(
+            "*** GENERATOR SATURATED: do not believe rates or latencies of this run"
+        ));
         for reason in &generator.reasons {
             line(format_args!("***   {reason}"));
         }

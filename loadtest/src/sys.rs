@@ -33,6 +33,13 @@ fn clock_ns(clock: libc::clockid_t) -> u64 {
     time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
 }
 
+/// Seconds as nanoseconds; negative ones as 0, endless ones as 146 years.
+#[must_use]
+pub fn nanoseconds(seconds: f64) -> u64 {
+    let span = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX / 4)
+}
+
 /// Lets this thread's timers fire within a microsecond instead of the default 50.
 pub fn sharpen_timers() {
     // SAFETY: PR_SET_TIMERSLACK takes one integer and touches no memory.
@@ -97,7 +104,7 @@ pub fn defer_port_choice(socket: &impl AsRawFd) -> io::Result<()> {
             libc::IPPROTO_IP,
             libc::IP_BIND_ADDRESS_NO_PORT,
             (&raw const on).cast(),
-            size_of::<libc::c_int>() as libc::socklen_t,
+            libc::socklen_t::try_from(size_of::<libc::c_int>()).unwrap_or(4),
         )
     };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -235,8 +242,7 @@ impl Epoll {
         let milliseconds = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
         let room = i32::try_from(room).unwrap_or(i32::MAX);
         // SAFETY: `events` has room for `room` entries and outlives the call.
-        let count =
-            unsafe { libc::epoll_wait(fd, self.events.as_mut_ptr(), room, milliseconds) };
+        let count = unsafe { libc::epoll_wait(fd, self.events.as_mut_ptr(), room, milliseconds) };
         libc::c_long::from(count)
     }
 }

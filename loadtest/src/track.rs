@@ -198,7 +198,11 @@ mod tests {
         let count = |what| arrivals.iter().filter(|&&a| a == what).count();
         assert_eq!((count(Arrival::Late), count(Arrival::Duplicate)), (late, doubled), "{came:?}");
         let judgement = track.judge(&ledger(sent), End::Standing);
-        assert_eq!((judgement.expected, judgement.violations.as_slice()), (sent, wrong), "{came:?}");
+        assert_eq!(
+            (judgement.expected, judgement.violations.as_slice()),
+            (sent, wrong),
+            "{came:?}"
+        );
     }
 
     #[test]

@@ -17,7 +17,8 @@ use crate::control::{Command, Event, Final, Interval};
 use crate::inbox::{Inbox, bump};
 use crate::judge;
 use crate::latency::Latency;
-use crate::settings::Settings;
+use crate::run::per;
+use crate::settings::{Scenario, Settings};
 use crate::shared::{Counters, Row};
 use crate::subscriber::{Context, Phase, Subscriber};
 use crate::sys::{self, Epoll, Interest, Ready};
@@ -182,7 +183,7 @@ impl<'a> Worker<'a> {
 
     fn read_commands(&mut self) -> io::Result<()> {
         loop {
-            let mut piece = [0; 64 * 1024];
+            let mut piece = [0; 8 * 1024];
             match self.input.read(&mut piece) {
                 Ok(0) => {
                     self.is_done = true;
@@ -231,8 +232,7 @@ impl<'a> Worker<'a> {
     fn schedule(&mut self, slots: impl IntoIterator<Item = usize>, rate: f64) {
         self.ramp.queue.extend(slots);
         self.ramp.next_ns = sys::monotonic_ns();
-        self.ramp.step_ns =
-            if rate > 0.0 { Duration::from_secs_f64(1.0 / rate).as_nanos() as u64 } else { 0 };
+        self.ramp.step_ns = if rate > 0.0 { sys::nanoseconds(1.0 / rate) } else { 0 };
     }
 
     fn connect_due(&mut self) {
@@ -382,7 +382,7 @@ impl<'a> Worker<'a> {
         if self.interval.errors.len() < ERRORS_MAX {
             self.interval.errors.push(reason.to_owned());
         }
-        if self.settings.scenario != crate::settings::Scenario::Connect {
+        if self.settings.scenario != Scenario::Connect {
             let slot = &self.slots[index];
             let pause_ns = RETRY_NS << slot.attempt.min(5);
             // Spread by subscriber number, so that a crowd does not come back in step.
@@ -392,7 +392,7 @@ impl<'a> Worker<'a> {
     }
 
     fn expire_handshakes(&mut self, now_ns: u64) {
-        let limit_ns = Duration::from_secs_f64(self.settings.connect_timeout_s).as_nanos() as u64;
+        let limit_ns = sys::nanoseconds(self.settings.connect_timeout_s);
         let late = |slot: &Slot| {
             slot.subscriber.is_arriving() && now_ns.saturating_sub(slot.began_ns) > limit_ns
         };
@@ -418,7 +418,8 @@ impl<'a> Worker<'a> {
         let mut cut = Vec::new();
         for (index, slot) in self.slots.iter_mut().enumerate() {
             // Every subscriber has a fixed place in 0..1, so that cuts repeat exactly.
-            let place = f64::from(slot.subscriber.number.wrapping_mul(0x9e37_79b9)) / 4_294_967_296.0;
+            let place =
+                f64::from(slot.subscriber.number.wrapping_mul(0x9e37_79b9)) / 4_294_967_296.0;
             if place < fraction && slot.subscriber.phase == Phase::Live {
                 slot.subscriber.cut();
                 slot.socket = None;
@@ -433,10 +434,8 @@ impl<'a> Worker<'a> {
     fn take_interval(&mut self, now_ns: u64) -> Interval {
         let cpu_ns = sys::thread_cpu_ns();
         let mut interval = std::mem::take(&mut self.interval);
-        #[expect(clippy::cast_precision_loss, reason = "a share, not a count")]
-        let share = |part: u64, whole: u64| part as f64 / whole.max(1) as f64;
-        interval.cpu_share =
-            share(cpu_ns - self.interval_cpu_ns, now_ns - self.interval_from_ns);
+        let whole_ns = per(now_ns - self.interval_from_ns, 1.0);
+        interval.cpu_share = per(cpu_ns - self.interval_cpu_ns, whole_ns);
         interval.raw = self.context.inbox.raw.take();
         interval.corrected = self.context.inbox.corrected.take();
         interval.handshake = self.handshake.take();

@@ -1,5 +1,6 @@
 //! The checker against a broker that spoils one thing: every spoilt run must fail, with the right
 //! verdict, and every correct one must pass. All through the real binary.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod saboteur;
 
@@ -39,16 +40,8 @@ fn run(broker: &Saboteur, scenario: &str, more: &[&str]) -> Outcome {
     Outcome { status: output.status.code().unwrap(), report, text }
 }
 
-const KINDS: [&str; 8] = [
-    "gap",
-    "missing",
-    "duplicate",
-    "reorder",
-    "corrupt",
-    "alien",
-    "refused",
-    "disconnected",
-];
+const KINDS: [&str; 8] =
+    ["gap", "missing", "duplicate", "reorder", "corrupt", "alien", "refused", "disconnected"];
 
 /// Runs against a sabotage and expects exactly these violations, all others being zero.
 #[track_caller]

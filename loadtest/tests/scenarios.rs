@@ -1,6 +1,8 @@
 //! Each scenario through the real binary against a correct broker, and the errors of runs that
 //! cannot be done.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[expect(dead_code, reason = "the sabotages are used by the other test")]
 mod saboteur;
 
 use std::process::{Command, Output};
@@ -45,7 +47,10 @@ fn passes(scenario: &str, more: &[&str]) -> (Value, String) {
 fn connect_measures_handshakes() {
     let more = ["--subscribers", "40", "--connect-rate", "200", "--settle", "0.1"];
     let (report, _) = passes("connect", &more);
-    assert_eq!((&report["connect"]["live"], &report["connect"]["failures"]), (&40.into(), &0.into()));
+    assert_eq!(
+        (&report["connect"]["live"], &report["connect"]["failures"]),
+        (&40.into(), &0.into())
+    );
     assert_eq!(report["connect"]["handshake"]["count"], 40);
     let rate = report["connect"]["rate_achieved"].as_f64().unwrap();
     assert!(rate <= 215.0, "open loop at 200/s must not be faster: {rate}");
@@ -67,8 +72,18 @@ fn idle_measures_memory_between_steps() {
 fn storm_brings_everybody_back() {
     for door in ["ws", "sse"] {
         let more = [
-            "--door", door, "--subscribers", "30", "--rate", "200", "--warmup", "0.1",
-            "--duration", "1", "--cuts", "2",
+            "--door",
+            door,
+            "--subscribers",
+            "30",
+            "--rate",
+            "200",
+            "--warmup",
+            "0.1",
+            "--duration",
+            "1",
+            "--cuts",
+            "2",
         ];
         let (report, _) = passes("storm", &more);
         let storms = report["storms"].as_array().unwrap();
@@ -80,8 +95,7 @@ fn storm_brings_everybody_back() {
 
 #[test]
 fn slow_readers_are_reported_not_judged() {
-    let more =
-        ["--subscribers", "20", "--slow", "3", "--warmup", "0.1", "--duration", "0.4"];
+    let more = ["--subscribers", "20", "--slow", "3", "--warmup", "0.1", "--duration", "0.4"];
     let (report, _) = passes("slow", &more);
     assert_eq!(report["slow"]["complete"], 3, "{}", report["slow"]);
     assert_eq!(report["tally"]["expected"], 10 * 17, "20/s for 0.5 s to 17 readers");

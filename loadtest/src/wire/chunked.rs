@@ -55,8 +55,8 @@ impl Chunked {
 
     fn byte(&mut self, byte: u8) -> Result<(), &'static str> {
         self.state = match (self.state, byte) {
-            (State::Size, b'\n') | (State::Extension, b'\n') => self.after_size(),
-            (State::Size, b'\r' | b';' | b' ') => State::Extension,
+            (State::Size | State::Extension, b'\n') => self.after_size(),
+            (State::Size, b'\r' | b';' | b' ') | (State::Extension, _) => State::Extension,
             (State::Size, digit) => {
                 let digit = char::from(digit).to_digit(16).ok_or("bad chunk size")?;
                 if self.remaining >> 56 != 0 {
@@ -65,13 +65,11 @@ impl Chunked {
                 self.remaining = self.remaining << 4 | u64::from(digit);
                 State::Size
             }
-            (State::Extension, _) => State::Extension,
             (State::AfterBytes, b'\r') => State::AfterBytes,
             (State::AfterBytes, b'\n') => State::Size,
             (State::AfterBytes, _) => return Err("a chunk is longer than it says"),
-            (State::TrailerStart, b'\r') => State::TrailerStart,
             (State::TrailerStart, b'\n') => State::Done,
-            (State::Trailer, b'\n') => State::TrailerStart,
+            (State::TrailerStart, b'\r') | (State::Trailer, b'\n') => State::TrailerStart,
             (State::TrailerStart | State::Trailer, _) => State::Trailer,
             (state @ (State::Bytes | State::Done), _) => state,
         };
@@ -87,7 +85,8 @@ impl Chunked {
 mod tests {
     use super::*;
 
-    const BODY: &[u8] = b"4\r\nWiki\r\n6;x=y\r\npedia \r\nE\r\nin \r\n\r\nchunks.\r\n0\r\nT: 1\r\n\r\n";
+    const BODY: &[u8] =
+        b"4\r\nWiki\r\n6;x=y\r\npedia \r\nE\r\nin \r\n\r\nchunks.\r\n0\r\nT: 1\r\n\r\n";
 
     #[test]
     fn every_split_decodes_the_same() {

@@ -96,7 +96,8 @@ impl Recognizer {
     /// The marker, if every byte around it is as expected.
     fn exact(&self, text: &[u8]) -> Option<Marker> {
         let body = text.strip_suffix(b"\"}")?;
-        let (envelope, payload) = body.split_at_checked(body.len().checked_sub(self.codec.size())?)?;
+        let (envelope, payload) =
+            body.split_at_checked(body.len().checked_sub(self.codec.size())?)?;
         let rest = envelope.strip_prefix(self.before.as_slice())?;
         let (digits, rest) = rest.split_at_checked(TOPIC_DIGITS)?;
         let expected = match self.door {
@@ -157,9 +158,8 @@ impl Recognizer {
 }
 
 fn decimal(digits: &[u8]) -> Option<u32> {
-    let step = |sum: u32, &digit: &u8| {
-        digit.is_ascii_digit().then(|| sum * 10 + u32::from(digit - b'0'))
-    };
+    let step =
+        |sum: u32, &digit: &u8| digit.is_ascii_digit().then(|| sum * 10 + u32::from(digit - b'0'));
     if digits.len() == TOPIC_DIGITS { digits.iter().try_fold(0, step) } else { None }
 }
 
@@ -196,7 +196,8 @@ mod tests {
         let topic = "load-00000abc-000003";
         let good = format!(r#"{{"topic":"{topic}","messageType":"broadcast","data":"{text}"}}"#);
         check(good.clone(), &ours, 0);
-        let swapped = format!(r#"{{"data":"{text}", "messageType":"broadcast","topic":"{topic}"}}"#);
+        let swapped =
+            format!(r#"{{"data":"{text}", "messageType":"broadcast","topic":"{topic}"}}"#);
         check(swapped, &ours, 1);
         check(good.replace("000003\"", "000002\""), &alien, 2);
         check(good.replace("load-", "xoad-"), &alien, 3);
@@ -212,9 +213,8 @@ mod tests {
     #[test]
     fn event_stream_envelopes() {
         let (mut recognizer, text) = setup(Door::Sse);
-        let data = format!(
-            r#"{{"topic":"load-00000abc-000003","id":"x","time":17,"data":"{text}"}}"#
-        );
+        let data =
+            format!(r#"{{"topic":"load-00000abc-000003","id":"x","time":17,"data":"{text}"}}"#);
         assert_eq!(recognizer.recognize(data.as_bytes()), Content::Delivery(MARKER));
         assert_eq!(recognizer.parsed, 0);
         let (mut recognizer, text) = setup(Door::Buzz);

@@ -104,6 +104,9 @@ impl Publishes {
 
     /// Appends one request that publishes `messages` (one, except on the batch door) as
     /// (topic name, marker).
+    ///
+    /// # Panics
+    /// When there is no message.
     pub fn write(&mut self, messages: &[(&str, Marker)], out: &mut Vec<u8>) {
         self.body.clear();
         let (&(topic, marker), rest) = messages.split_first().expect("a request has a message");

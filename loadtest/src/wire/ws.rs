@@ -78,11 +78,11 @@ pub fn write(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
     match payload.len() {
         length @ 0..=125 => out.push(0x80 | u8::try_from(length).unwrap_or(0)),
         length @ 126..=0xffff => {
-            out.push(0x80 | 126);
+            out.push(0xfe);
             out.extend_from_slice(&u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes());
         }
         length => {
-            out.push(0x80 | 127);
+            out.push(0xff);
             out.extend_from_slice(&(length as u64).to_be_bytes());
         }
     }
@@ -98,10 +98,10 @@ mod tests {
     fn server_frame(payload: &[u8]) -> Vec<u8> {
         let mut bytes = vec![0x81];
         match payload.len() {
-            0..=125 => bytes.push(payload.len() as u8),
+            0..=125 => bytes.push(u8::try_from(payload.len()).unwrap()),
             126..=0xffff => {
                 bytes.push(126);
-                bytes.extend((payload.len() as u16).to_be_bytes());
+                bytes.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
             }
             _ => {
                 bytes.push(127);

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 /// What to spoil. The number is the publish, counted from 0; deliveries are spoilt for one
 /// subscriber only, the fourth in the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sabotage {
+pub(crate) enum Sabotage {
     /// Nothing.
     None,
     /// Do not deliver it.
@@ -59,13 +59,13 @@ struct Subscriber {
     stream: TcpStream,
     door: Door,
     topics: Vec<String>,
-    /// A message held back, to be delivered after the next.
-    held: Vec<u8>,
+    /// A message held back, to be delivered after the next of its topic.
+    held: Option<(String, Vec<u8>)>,
 }
 
 /// The broker. It ends with the test process.
-pub struct Saboteur {
-    pub port: u16,
+pub(crate) struct Saboteur {
+    pub(crate) port: u16,
     state: Arc<State>,
 }
 
@@ -78,7 +78,7 @@ struct State {
 }
 
 impl Saboteur {
-    pub fn start(sabotage: Sabotage) -> Saboteur {
+    pub(crate) fn start(sabotage: Sabotage) -> Saboteur {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let state = Arc::new(State {
@@ -92,14 +92,14 @@ impl Saboteur {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let state = Arc::clone(&shared);
-                thread::spawn(move || serve(stream, &state));
+                thread::spawn(move || serve(&stream, &state));
             }
         });
         Saboteur { port, state }
     }
 
     /// Pongs received from subscribers.
-    pub fn pongs(&self) -> u64 {
+    pub(crate) fn pongs(&self) -> u64 {
         self.state.pongs.load(Ordering::SeqCst)
     }
 }
@@ -109,10 +109,14 @@ impl State {
         self.subscribers.lock().unwrap()
     }
 
-    fn join(&self, stream: &TcpStream, door: Door, topics: Vec<String>) -> u64 {
+    /// Greets and joins under the lock, so that no message can come before the greeting.
+    fn join(&self, mut stream: &TcpStream, door: Door, topics: Vec<String>, hello: &[u8]) -> u64 {
         let id = self.next_id.fetch_add(1, Ordering::SeqCst);
+        let mut subscribers = self.subscribers();
+        // One that has gone already is noticed by its own thread.
+        let _ = stream.write_all(hello);
         let stream = stream.try_clone().unwrap();
-        self.subscribers().insert(id, Subscriber { stream, door, topics, held: Vec::new() });
+        subscribers.insert(id, Subscriber { stream, door, topics, held: None });
         id
     }
 }
@@ -123,24 +127,24 @@ struct Request {
     body: Vec<u8>,
 }
 
-fn serve(stream: TcpStream, state: &Arc<State>) {
+fn serve(stream: &TcpStream, state: &Arc<State>) {
     stream.set_nodelay(true).unwrap();
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     while let Some(request) = read_request(&mut reader) {
         let path = request.path.as_str();
         if request.method == "POST" {
-            if !publish(&stream, state, &request) {
+            if !publish(stream, state, &request) {
                 return;
             }
         } else if path.starts_with("/apps/demo") {
-            return websocket(&stream, reader, state);
+            return websocket(stream, reader, state);
         } else if let Some(query) = path.strip_prefix("/v1/demo/events?") {
             let door = if query.contains("format=raw") { Door::Raw } else { Door::Sse };
-            return event_stream(&stream, reader, state, door, query);
+            return event_stream(stream, reader, state, door, query);
         } else if let Some(query) = path.strip_prefix("/?") {
-            return event_stream(&stream, reader, state, Door::Buzz, query);
+            return event_stream(stream, reader, state, Door::Buzz, query);
         } else {
-            respond(&stream, "404 Not Found", "{\"title\":\"no such door\"}");
+            respond(stream, "404 Not Found", "{\"title\":\"no such door\"}");
         }
     }
 }
@@ -243,17 +247,17 @@ fn deliver(
         let changed = |from: &str, to: &str| {
             frame(subscriber.door, &topic.replace(from, to), &payload.replace(from, to))
         };
-        let held = std::mem::take(&mut subscriber.held);
+        let held = subscriber.held.take_if(|(of, _)| of == topic).map_or(Vec::new(), |held| held.1);
         let bytes = match sabotage {
             Sabotage::Drop(n) if is_victim && n == number => Vec::new(),
             Sabotage::DropFrom(n) if is_victim && n <= number => Vec::new(),
             Sabotage::Double(n) if is_victim && n == number => [good.clone(), good].concat(),
             Sabotage::DoubleLate(n) if is_victim && n == number => {
-                subscriber.held.clone_from(&good);
+                subscriber.held = Some((topic.to_owned(), good.clone()));
                 good
             }
             Sabotage::Swap(n) if is_victim && n == number => {
-                subscriber.held = good;
+                subscriber.held = Some((topic.to_owned(), good));
                 Vec::new()
             }
             Sabotage::CorruptPayload(n) if is_victim && n == number => {
@@ -306,38 +310,32 @@ fn chunk(text: &str) -> Vec<u8> {
 
 fn text_frame(text: &str) -> Vec<u8> {
     let mut bytes = vec![0x81];
-    match text.len() {
-        0..=125 => bytes.push(text.len() as u8),
-        _ => {
-            bytes.push(126);
-            bytes.extend(u16::try_from(text.len()).unwrap().to_be_bytes());
-        }
+    if let Ok(length @ 0..=125) = u8::try_from(text.len()) {
+        bytes.push(length);
+    } else {
+        bytes.push(126);
+        bytes.extend(u16::try_from(text.len()).unwrap().to_be_bytes());
     }
     bytes.extend(text.as_bytes());
     bytes
 }
 
 fn event_stream(
-    mut stream: &TcpStream,
+    stream: &TcpStream,
     mut reader: BufReader<TcpStream>,
     state: &State,
     door: Door,
     query: &str,
 ) {
-    let names = query.split('&').find_map(|pair| {
-        pair.strip_prefix("topics=").or_else(|| pair.strip_prefix("channels="))
-    });
+    let names = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("topics=").or_else(|| pair.strip_prefix("channels=")));
     let topics = names.unwrap().split(',').map(str::to_owned).collect();
     let coding = if door == Door::Buzz { "" } else { "Transfer-Encoding: chunked\r\n" };
     let mut head =
         format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{coding}\r\n").into_bytes();
     head.extend(if door == Door::Buzz { b": hi\n\n".to_vec() } else { chunk(": hi\n\n") });
-    let id = {
-        // Joined under the lock and answered before the next publish can pass.
-        let id = state.join(stream, door, topics);
-        stream.write_all(&head).unwrap();
-        id
-    };
+    let id = state.join(stream, door, topics, &head);
     let _ = reader.read(&mut [0]);
     state.subscribers().remove(&id);
 }
@@ -350,13 +348,10 @@ fn websocket(mut stream: &TcpStream, mut reader: BufReader<TcpStream>, state: &S
             r#"{{"topic":"{topic}","messageType":"welcome","data":{{"connection":{{"id":"ab"}}}}}}"#
         ))
     };
-    let id = state.join(stream, Door::Ws, Vec::new());
     let mut bytes = head.as_bytes().to_vec();
     bytes.extend(welcome("main"));
     bytes.extend(b"\x89\x02hi");
-    if stream.write_all(&bytes).is_err() {
-        return;
-    }
+    let id = state.join(stream, Door::Ws, Vec::new(), &bytes);
     while let Some((opcode, payload)) = read_frame(&mut reader) {
         match opcode {
             1 => {
