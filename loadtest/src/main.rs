@@ -1,2 +1,7 @@
-//! Load test: placeholder until its first file lands.
-fn main() {}
+//! Entry point: arguments in, exit status out. Everything else is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    fanwire_loadtest::cli::main()
+}

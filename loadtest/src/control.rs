@@ -1,0 +1,100 @@
+//! What the parent and its workers say to each other: JSON, one message per line, over pipes.
+
+use serde::{Deserialize, Serialize};
+
+use crate::latency::Sparse;
+use crate::ledger::TopicLedger;
+use crate::settings::Settings;
+use crate::verdict::Tally;
+
+/// Parent to worker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// First of all: the run, and which worker this is.
+    Setup {
+        /// The run.
+        settings: Box<Settings>,
+        /// Number of the worker.
+        worker: u32,
+    },
+    /// Open connections until this many of the worker's subscribers are there.
+    Connect {
+        /// How many of them, counted from its first.
+        count: u32,
+        /// Connections per second; 0 = all at once.
+        rate: f64,
+    },
+    /// Publishing is about to begin; time the messages intended from this moment on.
+    Publish {
+        /// `CLOCK_MONOTONIC` nanoseconds.
+        measure_from_ns: u64,
+    },
+    /// The slow subscribers stop reading.
+    StopReading,
+    /// The slow subscribers read what is left.
+    ResumeReading,
+    /// Cut this share of the subscribers and let them come back.
+    Cut {
+        /// 0 to 1.
+        fraction: f64,
+        /// Connections per second; 0 = all at once.
+        rate: f64,
+    },
+    /// Publishing is over and deliveries have settled: judge.
+    Judge {
+        /// One entry per topic.
+        ledgers: Vec<TopicLedger>,
+    },
+}
+
+/// Worker to parent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// What happened since the last interval, about once a second.
+    Interval(Box<Interval>),
+    /// The answer to `Judge`; the last event.
+    Final(Box<Final>),
+    /// The worker cannot go on.
+    Fatal(String),
+}
+
+/// One worker's second.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Interval {
+    /// Delivery latency from the actual send.
+    pub raw: Sparse,
+    /// Delivery latency from the intended send.
+    pub corrected: Sparse,
+    /// Handshake latency from the intended connect to the last welcome.
+    pub handshake: Sparse,
+    /// Longest turn of the worker's loop, nanoseconds.
+    pub turn_ns_max: u64,
+    /// Share of one CPU that the worker's thread used.
+    pub cpu_share: f64,
+    /// The first few connection errors.
+    pub errors: Vec<String>,
+}
+
+/// One worker's verdict.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Final {
+    /// Counts and violations.
+    pub tally: Tally,
+    /// What became of the slow subscribers.
+    pub slow: SlowCount,
+    /// The second that was not reported yet.
+    pub last: Interval,
+}
+
+/// What became of subscribers that stopped reading.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SlowCount {
+    /// The server closed or reset them.
+    pub closed: u64,
+    /// They still stood and got everything in the end.
+    pub complete: u64,
+    /// They still stood but some messages were withheld.
+    pub incomplete: u64,
+}

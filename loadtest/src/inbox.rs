@@ -1,0 +1,130 @@
+//! Where a worker's deliveries end: recognised, checked, timed, counted.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::latency::Latency;
+use crate::settings::Settings;
+use crate::shared::Row;
+use crate::track::{Arrival, Track};
+use crate::verdict::{Kind, Tally, Violation};
+use crate::wire::envelope::{Content, Recognizer};
+
+/// The receiving end of one worker.
+pub struct Inbox<'a> {
+    settings: &'a Settings,
+    recognizer: Recognizer,
+    row: &'a Row,
+    /// What was wrong so far.
+    pub tally: Tally,
+    /// Latency from the actual send, since it was last taken.
+    pub raw: Latency,
+    /// Latency from the intended send, since it was last taken.
+    pub corrected: Latency,
+    /// Messages intended before this moment are verified but not timed.
+    pub measure_from_ns: u64,
+}
+
+/// Adds to a counter that only this process writes.
+pub fn bump(counter: &AtomicU64, by: u64) {
+    counter.store(counter.load(Ordering::Relaxed) + by, Ordering::Relaxed);
+}
+
+impl<'a> Inbox<'a> {
+    /// An empty inbox that counts into `row`.
+    #[must_use]
+    pub fn new(settings: &'a Settings, row: &'a Row) -> Inbox<'a> {
+        Inbox {
+            settings,
+            recognizer: Recognizer::new(settings),
+            row,
+            tally: Tally::default(),
+            raw: Latency::default(),
+            corrected: Latency::default(),
+            measure_from_ns: u64::MAX,
+        }
+    }
+
+    /// Takes one text frame or event of `subscriber`, whose subscriptions are `tracks`; answers
+    /// the topic if it was a welcome.
+    pub fn take(
+        &mut self,
+        subscriber: u32,
+        tracks: &mut [Track],
+        text: &[u8],
+        now_ns: u64,
+    ) -> Option<String> {
+        let marker = match self.recognizer.recognize(text) {
+            Content::Delivery(marker) => marker,
+            Content::Welcome(topic) => return Some(topic),
+            Content::Other => {
+                self.tally.other_frames += 1;
+                return None;
+            }
+            Content::Corrupt(detail) => {
+                self.wrong(Kind::Corrupt, subscriber, None, None, now_ns, detail);
+                return None;
+            }
+            Content::Alien(detail) => {
+                self.wrong(Kind::Alien, subscriber, None, None, now_ns, detail);
+                return None;
+            }
+        };
+        bump(&self.row.delivered, 1);
+        let (topic, sequence) = (marker.topic, marker.sequence);
+        let Some(track) = self.track_of(subscriber, tracks, topic) else {
+            let detail = "not subscribed to it".to_owned();
+            self.wrong(Kind::Alien, subscriber, Some(topic), Some(sequence), now_ns, detail);
+            return None;
+        };
+        let wrong = match track.arrive(sequence) {
+            Arrival::InOrder => None,
+            Arrival::Late => Some(Kind::Reorder),
+            Arrival::Duplicate => Some(Kind::Duplicate),
+        };
+        if let Some(kind) = wrong {
+            self.wrong(kind, subscriber, Some(topic), Some(sequence), now_ns, String::new());
+        }
+        if marker.intended_ns >= self.measure_from_ns {
+            self.raw.record(now_ns.saturating_sub(marker.sent_ns));
+            self.corrected.record(now_ns.saturating_sub(marker.intended_ns));
+        }
+        None
+    }
+
+    fn track_of<'t>(
+        &self,
+        subscriber: u32,
+        tracks: &'t mut [Track],
+        topic: u32,
+    ) -> Option<&'t mut Track> {
+        let topics = self.settings.topics;
+        if topic >= topics {
+            return None;
+        }
+        let first = self.settings.first_topic_of(subscriber);
+        tracks.get_mut(((topic + topics - first) % topics) as usize)
+    }
+
+    /// Counts a violation.
+    pub fn wrong(
+        &mut self,
+        kind: Kind,
+        subscriber: u32,
+        topic: Option<u32>,
+        sequence: Option<u64>,
+        noticed_ns: u64,
+        detail: String,
+    ) {
+        bump(&self.row.wrong, 1);
+        let topic = topic.map_or(String::new(), |topic| self.settings.topic(topic));
+        self.tally.add(Violation { kind, subscriber, topic, sequence, noticed_ns, detail });
+    }
+
+    /// The final tally, which also tells how many envelopes were parsed in full.
+    #[must_use]
+    pub fn into_tally(mut self) -> Tally {
+        self.tally.delivered = self.row.delivered.load(Ordering::Relaxed);
+        self.tally.envelopes_parsed = self.recognizer.parsed;
+        self.tally
+    }
+}

@@ -1,0 +1,230 @@
+//! The report of a run: what the JSON file holds and the page shows.
+
+use serde::{Deserialize, Serialize};
+
+use crate::control::SlowCount;
+use crate::latency::Quantiles;
+use crate::sample::Environment;
+use crate::settings::Settings;
+use crate::verdict::{Kind, Tally};
+
+/// Version of the report's form; `compare` refuses other ones.
+pub const FORM: u32 = 1;
+
+/// Everything about one run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// [`FORM`].
+    pub form: u32,
+    /// Version of this tool.
+    pub version: String,
+    /// When the run began, milliseconds since 1970.
+    pub started_unix_ms: u64,
+    /// Whether it passed: nothing wrong with delivery and nothing in `failures`.
+    pub passed: bool,
+    /// Why it failed, apart from what `tally` counts.
+    pub failures: Vec<String>,
+    /// What a reader should know before believing the figures.
+    pub notes: Vec<String>,
+    /// The run as it was done (tokens removed).
+    pub settings: Settings,
+    /// The machine.
+    pub environment: Environment,
+    /// Delivery: expected, delivered, everything wrong.
+    pub tally: Tally,
+    /// Publishing.
+    pub publish: PublishReport,
+    /// Connecting.
+    pub connect: ConnectReport,
+    /// From the intended send to the receipt by a subscriber: the figure to quote.
+    pub latency_corrected: Quantiles,
+    /// From the actual send to the receipt.
+    pub latency_raw: Quantiles,
+    /// The generator's own state.
+    pub generator: GeneratorReport,
+    /// The server over the measured time.
+    pub server: Option<ServerReport>,
+    /// Memory between steps (idle).
+    pub memory: Vec<MemoryStep>,
+    /// Recovery from cuts (storm).
+    pub storms: Vec<StormReport>,
+    /// What became of slow subscribers (slow).
+    pub slow: Option<SlowCount>,
+    /// One entry per second.
+    pub series: Vec<Second>,
+}
+
+/// Publishing. Unit: messages.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct PublishReport {
+    /// Asked for, per second; 0 in a closed loop.
+    pub rate_requested: f64,
+    /// Accepted per second while messages were due.
+    pub rate_achieved: f64,
+    /// Handed to a socket.
+    pub sent: u64,
+    /// Answered 2xx.
+    pub accepted: u64,
+    /// Answered otherwise.
+    pub refused: u64,
+    /// Never answered.
+    pub unknown: u64,
+    /// Due, but never handed to a socket.
+    pub unsent: u64,
+    /// Frames delivered per second, over the time from the first publish to the last delivery.
+    pub delivered_per_second: f64,
+    /// From the intended send to the answer.
+    pub answer_corrected: Quantiles,
+    /// From the actual send to the answer.
+    pub answer_raw: Quantiles,
+}
+
+/// Connecting. Unit: connections.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ConnectReport {
+    /// Asked for, per second.
+    pub rate_requested: f64,
+    /// Subscribed per second over the ramp.
+    pub rate_achieved: f64,
+    /// Attempts begun.
+    pub attempts: u64,
+    /// Attempts that failed.
+    pub failures: u64,
+    /// Subscribed at the end of the ramp.
+    pub live: u64,
+    /// From the intended connect to the last welcome.
+    pub handshake: Quantiles,
+    /// The first few errors.
+    pub errors: Vec<String>,
+}
+
+/// The generator itself: whether its figures can be believed.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct GeneratorReport {
+    /// Whether it was the bottleneck. Then no latency or rate here says anything of the server.
+    pub is_saturated: bool,
+    /// Why.
+    pub reasons: Vec<String>,
+    /// How late the publisher's loop came round to due messages.
+    pub lag: Quantiles,
+    /// Mean share of one CPU used by the busiest thread.
+    pub cpu_share_max: f64,
+    /// CPUs used by all of its threads together.
+    pub cpu_share_sum: f64,
+    /// Longest turn of a worker's loop, nanoseconds: how long a received message may have waited.
+    pub turn_ns_max: u64,
+    /// Share of the machine's CPU time spent working.
+    pub machine_busy: f64,
+}
+
+/// The server while messages were published.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct ServerReport {
+    /// CPUs used, mean.
+    pub cpus_mean: f64,
+    /// CPU microseconds per delivered frame.
+    pub cpu_us_per_delivery: f64,
+    /// Highest resident memory, bytes.
+    pub rss_max: u64,
+    /// Highest kernel memory in TCP buffers, both ends, bytes.
+    pub tcp_buffers_max: u64,
+}
+
+/// Memory at one number of idle subscribers.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct MemoryStep {
+    /// Subscribers.
+    pub subscribers: u64,
+    /// Server: resident, bytes.
+    pub rss: u64,
+    /// Server: proportional share, bytes.
+    pub pss: u64,
+    /// Server: private, bytes.
+    pub private: u64,
+    /// Machine: slab, both ends of each connection, bytes.
+    pub slab: u64,
+    /// Machine: TCP buffers, bytes.
+    pub tcp_buffers: u64,
+    /// Private bytes per subscriber since the step before.
+    pub private_per_subscriber: Option<f64>,
+    /// Slab bytes per subscriber, both ends, since the step before.
+    pub slab_per_subscriber: Option<f64>,
+}
+
+/// One cut.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct StormReport {
+    /// Seconds since the run began.
+    pub at_s: f64,
+    /// Subscribers cut.
+    pub cut: u64,
+    /// Seconds until all were back; absent if they never were.
+    pub recovered_s: Option<f64>,
+    /// Failed attempts meanwhile.
+    pub failures: u64,
+}
+
+/// One second of the run.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Second {
+    /// Since the run began.
+    pub at_s: f64,
+    /// What the run was doing.
+    pub phase: String,
+    /// Subscribers.
+    pub live: u64,
+    /// Publishes accepted in this second, per second.
+    pub published: f64,
+    /// Frames delivered in this second, per second.
+    pub delivered: f64,
+    /// Corrected delivery latency, nanoseconds: median, p99, longest. Absent without deliveries.
+    pub latency: Option<[u64; 3]>,
+    /// CPUs used by the server.
+    pub server_cpus: Option<f64>,
+    /// Server's resident memory, bytes.
+    pub server_rss: Option<u64>,
+    /// Kernel memory in TCP buffers, bytes.
+    pub tcp_buffers: u64,
+    /// Share of one CPU used by the busiest generator thread.
+    pub generator_cpu: f64,
+    /// Share of the machine's CPU time spent working.
+    pub machine_busy: f64,
+}
+
+impl Report {
+    /// The result in one line.
+    #[must_use]
+    pub fn headline(&self) -> String {
+        let word = if self.passed { "PASS" } else { "FAIL" };
+        if self.settings.scenario.publishes() {
+            let wrong: Vec<String> = Kind::ALL
+                .into_iter()
+                .map(|kind| format!("{} {}", kind.name(), self.tally.of(kind)))
+                .collect();
+            return format!(
+                "{word}  expected {} delivered {} | {}",
+                self.tally.expected,
+                self.tally.delivered,
+                wrong.join(", ")
+            );
+        }
+        format!(
+            "{word}  subscribers {} of {}, disconnected {}",
+            self.connect.live,
+            self.settings.subscribers,
+            self.tally.of(Kind::Disconnected)
+        )
+    }
+
+    /// The settings without what must not be shown.
+    #[must_use]
+    pub fn without_secrets(settings: &Settings) -> Settings {
+        let hidden = |secret: &Option<String>| secret.as_ref().map(|_| "(hidden)".to_owned());
+        Settings {
+            token: hidden(&settings.token),
+            publish_token: hidden(&settings.publish_token),
+            secret: hidden(&settings.secret),
+            ..settings.clone()
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! The result as text, for the terminal.
+
+use crate::chart::append;
+use crate::latency::Quantiles;
+use crate::live::{milliseconds, short};
+use crate::report::Report;
+
+/// Everything a reader wants to see at once, ending in the verdict.
+#[must_use]
+pub fn text(report: &Report) -> String {
+    let mut text = String::new();
+    let mut line = |words: std::fmt::Arguments<'_>| append(&mut text, format_args!("{words}\n"));
+    let settings = &report.settings;
+    line(format_args!(
+        "{}: {} subscribers over {:?}, {} topic(s)",
+        settings.scenario.name(),
+        settings.subscribers,
+        settings.door,
+        settings.topics
+    ));
+    let connect = &report.connect;
+    line(format_args!(
+        "connect    {} subscribed, {}/s; handshake {}",
+        connect.live,
+        short(connect.rate_achieved),
+        figures(&connect.handshake)
+    ));
+    if settings.scenario.publishes() {
+        let publish = &report.publish;
+        line(format_args!(
+            "publish    {} accepted, {} refused, {} unknown; {}/s of {} requested; answer {}",
+            publish.accepted,
+            publish.refused,
+            publish.unknown,
+            short(publish.rate_achieved),
+            if publish.rate_requested > 0.0 { short(publish.rate_requested) } else { "any".into() },
+            figures(&publish.answer_corrected)
+        ));
+        line(format_args!(
+            "deliver    {} delivered frames per second",
+            short(publish.delivered_per_second)
+        ));
+        line(format_args!("latency    from intended send: {}", figures(&report.latency_corrected)));
+        line(format_args!("           from actual send:   {}", figures(&report.latency_raw)));
+    }
+    for step in &report.memory {
+        let slope = |slope: Option<f64>| slope.map_or("-".into(), |s| format!("{s:.0} B"));
+        line(format_args!(
+            "memory     {} subscribers: private {} KiB, rss {} KiB; per connection {} private, {} slab (both ends)",
+            step.subscribers,
+            step.private >> 10,
+            step.rss >> 10,
+            slope(step.private_per_subscriber),
+            slope(step.slab_per_subscriber)
+        ));
+    }
+    for storm in &report.storms {
+        let recovered = storm.recovered_s.map_or("never".into(), |s| format!("after {s:.2} s"));
+        line(format_args!(
+            "storm      at {:.1} s: {} cut, all back {recovered}, {} failed attempts",
+            storm.at_s, storm.cut, storm.failures
+        ));
+    }
+    if let Some(slow) = &report.slow {
+        line(format_args!(
+            "slow       {} closed by the server, {} got everything late, {} got a part",
+            slow.closed, slow.complete, slow.incomplete
+        ));
+    }
+    if let Some(server) = &report.server {
+        line(format_args!(
+            "server     {:.2} CPUs, {:.2} us CPU per delivery, rss {} MiB, tcp buffers {} MiB",
+            server.cpus_mean,
+            server.cpu_us_per_delivery,
+            server.rss_max >> 20,
+            server.tcp_buffers_max >> 20
+        ));
+    }
+    let generator = &report.generator;
+    line(format_args!(
+        "generator  busiest thread {:.0} %, {:.2} CPUs in all, longest turn {}, lag p99 {}",
+        generator.cpu_share_max * 100.0,
+        generator.cpu_share_sum,
+        milliseconds(generator.turn_ns_max),
+        milliseconds(generator.lag.p99_ns)
+    ));
+    for note in &report.notes {
+        line(format_args!("note       {note}"));
+    }
+    for failure in &report.failures {
+        line(format_args!("failure    {failure}"));
+    }
+    for violation in report.tally.examples.iter().take(5) {
+        line(format_args!("wrong      {violation}"));
+    }
+    if generator.is_saturated {
+        line(format_args!(
+            "*** GENERATOR SATURATED: do not believe rates or latencies of this run"
+        ));
+        for reason in &generator.reasons {
+            line(format_args!("***   {reason}"));
+        }
+    }
+    line(format_args!("{}", report.headline()));
+    text.trim_end().to_owned()
+}
+
+fn figures(quantiles: &Quantiles) -> String {
+    if quantiles.count == 0 {
+        return "nothing timed".into();
+    }
+    format!(
+        "p50 {} p90 {} p99 {} p99.9 {} p99.99 {} max {}",
+        milliseconds(quantiles.p50_ns),
+        milliseconds(quantiles.p90_ns),
+        milliseconds(quantiles.p99_ns),
+        milliseconds(quantiles.p99_9_ns),
+        milliseconds(quantiles.p99_99_ns),
+        milliseconds(quantiles.max_ns)
+    )
+}

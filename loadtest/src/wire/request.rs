@@ -1,0 +1,212 @@
+//! The requests of each door: the one place that knows paths and field names.
+
+use crate::marker::{Codec, Marker};
+use crate::settings::{Door, PublishDoor, Settings};
+
+/// The nonce of every handshake; the answer to it is [`WEBSOCKET_ACCEPT`].
+///
+/// A browser must vary it (RFC 6455 §4.1). A load generator that keeps it can check the answer
+/// without computing SHA-1 tens of thousands of times.
+const WEBSOCKET_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+/// What a server must answer to [`WEBSOCKET_KEY`], RFC 6455 §1.3.
+pub const WEBSOCKET_ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// The request that opens a subscriber's connection.
+#[must_use]
+pub fn subscribe(settings: &Settings, subscriber: u32) -> Vec<u8> {
+    let topics = || {
+        let names: Vec<String> =
+            settings.topics_of(subscriber).map(|t| settings.topic(t)).collect();
+        names.join(",")
+    };
+    let (app, host) = (&settings.app, &settings.host);
+    let token = settings.token.as_deref();
+    let path = match settings.door {
+        Door::Ws => {
+            let query = token.map_or(String::new(), |token| format!("?access_token={token}"));
+            return websocket(&format!("/apps/{app}{query}"), host, settings.deflate);
+        }
+        Door::Sse => format!("/v1/{app}/events?topics={}", topics()),
+        Door::SseRaw => format!("/v1/{app}/events?topics={}&format=raw", topics()),
+        Door::Buzz => match &settings.secret {
+            Some(secret) => format!("/?secret={secret}&channels={}", topics()),
+            None => format!("/?channels={}", topics()),
+        },
+    };
+    let bearer = bearer(token);
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n\
+         Cache-Control: no-store\r\n{bearer}\r\n"
+    )
+    .into_bytes()
+}
+
+fn websocket(path: &str, host: &str, deflate: bool) -> Vec<u8> {
+    let extensions = if deflate {
+        "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
+         client_no_context_takeover\r\n"
+    } else {
+        ""
+    };
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Key: {WEBSOCKET_KEY}\r\nSec-WebSocket-Version: 13\r\n{extensions}\r\n"
+    )
+    .into_bytes()
+}
+
+fn bearer(token: Option<&str>) -> String {
+    token.map_or(String::new(), |token| format!("Authorization: Bearer {token}\r\n"))
+}
+
+/// The Realtime dialect's subscribe command.
+#[must_use]
+pub fn subscribe_command(topic: &str) -> String {
+    format!(r#"{{"type":"subscribe","data":{{"topic":"{topic}"}}}}"#)
+}
+
+/// Builds publish requests for one run.
+pub struct Publishes {
+    door: PublishDoor,
+    codec: Codec,
+    compress: bool,
+    /// Request line up to the topic (native) or whole head up to `Content-Length` (others).
+    before: String,
+    after: String,
+    body: Vec<u8>,
+}
+
+impl Publishes {
+    /// For the door and application of `settings`.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Publishes {
+        let app = &settings.app;
+        let before = match settings.publish_door {
+            PublishDoor::Native => format!("POST /v1/{app}/topics/"),
+            PublishDoor::Batch => format!("POST /v1/{app}/publish"),
+            PublishDoor::Realtime => format!("POST /api/topics/{app}/publish"),
+            PublishDoor::Buzz => "POST /".to_owned(),
+        };
+        let secret = match (&settings.secret, settings.publish_door) {
+            (Some(secret), PublishDoor::Buzz) => format!("X-Secret: {secret}\r\n"),
+            _ => String::new(),
+        };
+        let after = format!(
+            " HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n{}{secret}Content-Length: ",
+            settings.host,
+            bearer(settings.publish_token.as_deref()),
+        );
+        let codec = Codec::new(settings.run, settings.size);
+        let compress = settings.compress;
+        Publishes { door: settings.publish_door, codec, compress, before, after, body: Vec::new() }
+    }
+
+    /// Appends one request that publishes `messages` (one, except on the batch door) as
+    /// (topic name, marker).
+    ///
+    /// # Panics
+    /// When there is no message.
+    pub fn write(&mut self, messages: &[(&str, Marker)], out: &mut Vec<u8>) {
+        self.body.clear();
+        let (&(topic, marker), rest) = messages.split_first().expect("a request has a message");
+        match self.door {
+            PublishDoor::Native => self.quoted(&marker),
+            PublishDoor::Batch => {
+                self.body.extend_from_slice(b"{\"messages\":[");
+                self.batch_item(topic, &marker);
+                for (topic, marker) in rest {
+                    self.body.push(b',');
+                    self.batch_item(topic, marker);
+                }
+                self.body.extend_from_slice(b"]}");
+            }
+            PublishDoor::Realtime => {
+                self.object(&[("topic", topic)], "message", &marker);
+                if self.compress {
+                    self.body.pop();
+                    self.body.extend_from_slice(b",\"compress\":true}");
+                }
+            }
+            PublishDoor::Buzz => self.object(&[("channel", topic)], "data", &marker),
+        }
+        out.extend_from_slice(self.before.as_bytes());
+        if self.door == PublishDoor::Native {
+            out.extend_from_slice(topic.as_bytes());
+        }
+        out.extend_from_slice(self.after.as_bytes());
+        out.extend_from_slice(self.body.len().to_string().as_bytes());
+        out.extend_from_slice(b"\r\n\r\n");
+        out.extend_from_slice(&self.body);
+    }
+
+    fn batch_item(&mut self, topic: &str, marker: &Marker) {
+        self.object(&[("topic", topic)], "data", marker);
+    }
+
+    fn object(&mut self, names: &[(&str, &str)], payload: &str, marker: &Marker) {
+        self.body.push(b'{');
+        for (key, value) in names {
+            self.body.extend_from_slice(format!("\"{key}\":\"{value}\",").as_bytes());
+        }
+        self.body.extend_from_slice(format!("\"{payload}\":").as_bytes());
+        self.quoted(marker);
+        self.body.push(b'}');
+    }
+
+    fn quoted(&mut self, marker: &Marker) {
+        self.body.push(b'"');
+        self.codec.encode(marker, &mut self.body);
+        self.body.push(b'"');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::example;
+    use serde_json::Value;
+
+    fn body(door: PublishDoor, compress: bool, count: u64) -> (String, Value) {
+        let settings = Settings { publish_door: door, compress, ..example() };
+        let mut publishes = Publishes::new(&settings);
+        let marker = |sequence| Marker { topic: 0, sequence, intended_ns: 1, sent_ns: 2 };
+        let messages: Vec<_> = (0..count).map(|s| ("some-topic", marker(s))).collect();
+        let mut out = Vec::new();
+        publishes.write(&messages, &mut out);
+        let text = String::from_utf8(out).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.ends_with(&format!("Content-Length: {}", body.len())), "{head}");
+        (head.lines().next().unwrap().to_owned(), serde_json::from_str(body).unwrap())
+    }
+
+    #[test]
+    fn each_door_has_its_path_and_fields() {
+        let (line, value) = body(PublishDoor::Native, false, 1);
+        assert_eq!(line, "POST /v1/demo/topics/some-topic HTTP/1.1");
+        assert_eq!(value.as_str().unwrap().len(), 200);
+        let (line, value) = body(PublishDoor::Realtime, true, 1);
+        assert_eq!(line, "POST /api/topics/demo/publish HTTP/1.1");
+        assert_eq!((&value["topic"], &value["compress"]), (&"some-topic".into(), &true.into()));
+        assert!(value["message"].as_str().unwrap().starts_with("fwlt1:"));
+        let (line, value) = body(PublishDoor::Buzz, false, 1);
+        assert_eq!((line.as_str(), &value["channel"]), ("POST / HTTP/1.1", &"some-topic".into()));
+        let (line, value) = body(PublishDoor::Batch, false, 3);
+        assert_eq!(line, "POST /v1/demo/publish HTTP/1.1");
+        assert_eq!(value["messages"].as_array().unwrap().len(), 3);
+        assert_eq!(value["messages"][2]["topic"], "some-topic");
+    }
+
+    #[test]
+    fn subscribers_name_their_topics() {
+        let mut settings = Settings { topics: 3, topics_per_subscriber: 2, ..example() };
+        settings.door = Door::Sse;
+        let text = String::from_utf8(subscribe(&settings, 1)).unwrap();
+        let line = "GET /v1/demo/events?topics=load-00000abc-000002,load-00000abc-000000 HTTP/1.1";
+        assert_eq!(text.lines().next(), Some(line));
+        settings.door = Door::Ws;
+        settings.token = Some("abc".into());
+        let text = String::from_utf8(subscribe(&settings, 1)).unwrap();
+        assert!(text.starts_with("GET /apps/demo?access_token=abc HTTP/1.1\r\n"), "{text}");
+    }
+}

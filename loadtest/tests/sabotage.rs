@@ -1,0 +1,174 @@
+//! The checker against a broker that spoils one thing: every spoilt run must fail, with the right
+//! verdict, and every correct one must pass. All through the real binary.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod saboteur;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use saboteur::{Sabotage, Saboteur};
+use serde_json::Value;
+
+struct Outcome {
+    status: i32,
+    report: Value,
+    text: String,
+}
+
+fn run(broker: &Saboteur, scenario: &str, more: &[&str]) -> Outcome {
+    let name = format!("loadtest-{}-{}.json", std::process::id(), broker.port);
+    let path: PathBuf = std::env::temp_dir().join(name);
+    let output = Command::new(env!("CARGO_BIN_EXE_fanwire-loadtest"))
+        .arg(scenario)
+        .args(["--url", &format!("http://127.0.0.1:{}", broker.port)])
+        .args(["--json", path.to_str().unwrap()])
+        .args(["--subscribers", "12", "--rate", "100", "--warmup", "0.1", "--duration", "0.4"])
+        .args(["--grace", "0.7", "--connect-rate", "500"])
+        .args(more)
+        .output()
+        .unwrap();
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let json = std::fs::read(&path).unwrap_or_default();
+    // Absent when the run could not be done; then the text tells.
+    let _ = std::fs::remove_file(&path);
+    let report = serde_json::from_slice(&json).unwrap_or(Value::Null);
+    Outcome { status: output.status.code().unwrap(), report, text }
+}
+
+const KINDS: [&str; 8] =
+    ["gap", "missing", "duplicate", "reorder", "corrupt", "alien", "refused", "disconnected"];
+
+/// Runs against a sabotage and expects exactly these violations, all others being zero.
+#[track_caller]
+fn check(sabotage: Sabotage, more: &[&str], expected: &[(&str, u64)]) -> Outcome {
+    let broker = Saboteur::start(sabotage);
+    let outcome = run(&broker, "fanout", more);
+    let violations = &outcome.report["tally"]["violations"];
+    let found: Vec<(&str, u64)> = KINDS
+        .into_iter()
+        .map(|kind| (kind, violations[kind].as_u64().unwrap_or(u64::MAX)))
+        .filter(|(_, count)| *count > 0)
+        .collect();
+    assert_eq!(found, expected, "{sabotage:?} {more:?}\n{}", outcome.text);
+    assert_eq!(outcome.status, i32::from(!expected.is_empty()), "{}", outcome.text);
+    assert_eq!(outcome.report["passed"], expected.is_empty());
+    outcome
+}
+
+const DOORS: [&str; 4] = ["ws", "sse", "sse-raw", "buzz"];
+
+/// Runs spend most of their time waiting, so the doors are tried side by side.
+fn on_every_door(test: impl Fn(&str) + Sync) {
+    std::thread::scope(|scope| {
+        for door in DOORS {
+            let test = &test;
+            scope.spawn(move || test(door));
+        }
+    });
+}
+
+#[test]
+fn a_correct_broker_passes_on_every_door() {
+    on_every_door(|door| {
+        for publish_door in ["native", "batch", "realtime", "buzz"] {
+            let outcome = check(
+                Sabotage::None,
+                &["--door", door, "--publish-door", publish_door, "--processes", "2"],
+                &[],
+            );
+            let tally = &outcome.report["tally"];
+            assert_eq!(tally["expected"], tally["delivered"]);
+            assert_eq!(tally["expected"], 50 * 12, "{door} {publish_door}: {}", outcome.text);
+        }
+    });
+}
+
+#[test]
+fn every_sabotage_of_one_delivery_is_seen_on_every_door() {
+    on_every_door(|door| {
+        let door = &["--door", door][..];
+        check(Sabotage::Drop(20), door, &[("gap", 1)]);
+        check(Sabotage::Drop(0), door, &[("gap", 1)]);
+        check(Sabotage::DropFrom(49), door, &[("missing", 1)]);
+        check(Sabotage::DropFrom(0), door, &[("missing", 50)]);
+        check(Sabotage::Double(20), door, &[("duplicate", 1)]);
+        check(Sabotage::Double(49), door, &[("duplicate", 1)]);
+        check(Sabotage::DoubleLate(20), door, &[("duplicate", 1)]);
+        check(Sabotage::Swap(20), door, &[("reorder", 1)]);
+        check(Sabotage::Swap(0), door, &[("reorder", 1)]);
+        // A message that cannot be read is damage, and the one it should have been is lost.
+        check(Sabotage::CorruptPayload(20), door, &[("gap", 1), ("corrupt", 1)]);
+    });
+}
+
+#[test]
+fn a_spoilt_envelope_is_seen() {
+    for door in ["ws", "sse"] {
+        let door = &["--door", door][..];
+        check(Sabotage::CorruptEnvelope(20), door, &[("gap", 1), ("corrupt", 1)]);
+        check(Sabotage::CorruptTopic(20), door, &[("gap", 1), ("alien", 1)]);
+    }
+}
+
+#[test]
+fn outcomes_of_publishes_decide_what_is_owed() {
+    for door in ["ws", "sse"] {
+        let door = &["--door", door][..];
+        let outcome = check(Sabotage::Refuse(20), door, &[]);
+        assert_eq!(outcome.report["publish"]["refused"], 1);
+        assert_eq!(outcome.report["tally"]["expected"], 49 * 12);
+        check(Sabotage::RefuseAndDeliver(20), door, &[("refused", 12)]);
+        for sabotage in [Sabotage::Mute(20), Sabotage::MuteAndDrop(20)] {
+            let outcome = check(sabotage, door, &[]);
+            assert_eq!(outcome.report["publish"]["unknown"], 1, "{}", outcome.text);
+        }
+    }
+}
+
+#[test]
+fn the_first_violation_is_named() {
+    let outcome = check(Sabotage::Drop(20), &["--door", "ws"], &[("gap", 1)]);
+    let example = &outcome.report["tally"]["examples"][0];
+    assert_eq!((&example["kind"], &example["sequence"]), (&"gap".into(), &20.into()));
+    assert!(outcome.text.contains("message 20"), "{}", outcome.text);
+}
+
+#[test]
+fn a_closed_subscriber_is_a_failure() {
+    for door in ["ws", "sse"] {
+        let outcome = check(
+            Sabotage::Disconnect(20),
+            &["--door", door],
+            &[("missing", 30), ("disconnected", 1)],
+        );
+        assert!(outcome.text.contains("disconnected: subscriber"), "{}", outcome.text);
+    }
+}
+
+#[test]
+fn many_topics_are_told_apart() {
+    let more = ["--topics", "5", "--topics-per-subscriber", "3"];
+    for door in DOORS {
+        let broker = Saboteur::start(Sabotage::None);
+        let outcome = run(&broker, "topics", &[&more[..], &["--door", door]].concat());
+        assert_eq!(outcome.status, 0, "{}", outcome.text);
+        // 50 messages over 5 topics; 12 subscribers of 3 topics each.
+        assert_eq!(outcome.report["tally"]["delivered"], 10 * 36, "{}", outcome.text);
+    }
+    let broker = Saboteur::start(Sabotage::Swap(30));
+    let outcome = run(&broker, "topics", &more);
+    assert_eq!(outcome.status, 1, "{}", outcome.text);
+    assert_eq!(outcome.report["tally"]["violations"]["reorder"], 1, "{}", outcome.text);
+}
+
+#[test]
+fn pings_are_answered() {
+    let broker = Saboteur::start(Sabotage::None);
+    assert_eq!(run(&broker, "fanout", &[]).status, 0);
+    assert_eq!(broker.pongs(), 12);
+}
