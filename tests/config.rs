@@ -295,6 +295,14 @@ fn an_entry_without_any_key_is_not_overlooked() {
 }
 
 #[test]
+fn two_refused_secrets_are_not_called_equal() {
+    let key = "[[applications.keys]]\nsecret = 'short'\nrights = ['publish']\n";
+    let found = problems(&format!("[[applications]]\nid = 'a'\n{key}{key}"), &[]);
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found.iter().all(|problem| problem.contains("is shorter")), "{found:?}");
+}
+
+#[test]
 fn an_open_application_is_kept_off_other_machines() {
     for listen in ["0.0.0.0:8480", "[::]:8480", "192.0.2.1:80"] {
         let found = problems("", &[("FANWIRE_SERVER_LISTEN", listen)]);

@@ -158,7 +158,8 @@ struct Options {
     /// idle: seconds of stillness before memory is measured; connect: seconds to hold.
     #[arg(long, default_value_t = 3.0)]
     settle: f64,
-    /// slow: subscribers that stop reading [default: 1 in 100, at least 1].
+    /// slow: subscribers that stop reading [default: 1 in 100, at least 1]. The server notices only
+    /// once rate × size × duration exceeds what the kernel buffers for them, some MiB.
     #[arg(long)]
     slow: Option<u32>,
     /// storm: share of the subscribers to cut, 0 to 1.

@@ -67,8 +67,8 @@ pub fn page(report: &Report) -> String {
 fn header(report: &Report, title: &str) -> String {
     let settings = &report.settings;
     let mut text = format!(
-        "<h1>{title}</h1><p class=\"dim\">{} subscribers over {:?}, {} topic(s), {} bytes, \
-         published over {:?}; version {}</p>",
+        "<h1>{title}</h1><p class=\"dim\">{} subscribers over {}, {} topic(s), {} bytes, \
+         published by {}; version {}</p>",
         settings.subscribers,
         settings.door,
         settings.topics,

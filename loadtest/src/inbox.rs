@@ -84,7 +84,9 @@ impl<'a> Inbox<'a> {
         if let Some(kind) = wrong {
             self.wrong(kind, subscriber, Some(topic), Some(sequence), now_ns, String::new());
         }
-        if marker.intended_ns >= self.measure_from_ns {
+        // One that stops reading delays only itself; the others' times are what is asked for.
+        let is_timed = self.settings.slow == 0 || !self.settings.is_slow(subscriber);
+        if is_timed && marker.intended_ns >= self.measure_from_ns {
             self.raw.record(now_ns.saturating_sub(marker.sent_ns));
             self.corrected.record(now_ns.saturating_sub(marker.intended_ns));
         }

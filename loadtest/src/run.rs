@@ -54,6 +54,8 @@ pub struct Run {
     pub memory: Vec<MemoryStep>,
     /// Cuts.
     pub storms: Vec<StormReport>,
+    /// Per worker: CPU share of its latest second.
+    recent_shares: Vec<f64>,
     phase: &'static str,
     live: LiveLine,
     second: Latency,
@@ -88,7 +90,8 @@ impl Run {
         let wrap = |error| format!("cannot start the workers: {error}");
         let counters = Arc::new(Counters::create().map_err(wrap)?);
         let fleet = Fleet::start(&settings, &counters).map_err(wrap)?;
-        let worker_shares = vec![Vec::new(); settings.processes as usize];
+        let workers = settings.processes as usize;
+        let worker_shares = vec![Vec::new(); workers];
         let mut run = Run {
             settings,
             counters,
@@ -105,6 +108,7 @@ impl Run {
             turn_ns_max: 0,
             memory: Vec::new(),
             storms: Vec::new(),
+            recent_shares: vec![0.0; workers],
             phase: "start",
             live: LiveLine::new(),
             second: Latency::default(),
@@ -210,6 +214,7 @@ impl Run {
         self.handshake.merge(&interval.handshake);
         let room = ERRORS_MAX.saturating_sub(self.errors.len());
         self.errors.extend(interval.errors.into_iter().take(room));
+        self.recent_shares[worker as usize] = interval.cpu_share;
         if self.is_measured() {
             self.turn_ns_max = self.turn_ns_max.max(interval.turn_ns_max);
             self.worker_shares[worker as usize].push(interval.cpu_share);
@@ -224,7 +229,6 @@ impl Run {
         let mark = self.mark();
         let last = std::mem::replace(&mut self.last, mark);
         let seconds = Duration::from_nanos(mark.at_ns - last.at_ns).as_secs_f64();
-        let shares = self.worker_shares.iter().filter_map(|shares| shares.last().copied());
         let publisher = per(mark.publisher_cpu_ns - last.publisher_cpu_ns, seconds * 1e9);
         let second = Second {
             at_s: Duration::from_nanos(mark.at_ns - self.start_ns).as_secs_f64(),
@@ -240,7 +244,7 @@ impl Run {
                 .map(|(now, then)| per(now.cpu_ms.saturating_sub(then.cpu_ms), seconds * 1e3)),
             server_rss: mark.server.map(|server| server.rss),
             tcp_buffers: mark.machine.tcp_buffers,
-            generator_cpu: shares.fold(publisher, f64::max),
+            generator_cpu: self.recent_shares.iter().copied().fold(publisher, f64::max),
             machine_busy: machine_busy(&last.machine, &mark.machine),
         };
         self.second.take();

@@ -15,6 +15,8 @@ use crate::sys;
 
 /// Still time after the last expected delivery, in which a duplicate would show.
 const LINGER: Duration = Duration::from_millis(400);
+/// Longest wait for the workers to have cut; beyond it the report counts those cut so far.
+const CUT_TIME_MAX: Duration = Duration::from_secs(10);
 /// Time between the command to publish and the first message.
 const LEAD_NS: u64 = 50_000_000;
 
@@ -187,13 +189,14 @@ fn storm_times(settings: &Settings, schedule: &Schedule) -> Vec<u64> {
 
 fn cut(run: &mut Run) -> Result<(), String> {
     let Settings { cut_fraction, reconnect_rate, processes, .. } = run.settings;
-    let live = run.live();
+    let before = run.counters.sum(|row| &row.cut);
     let at_s = Duration::from_nanos(sys::monotonic_ns() - run.start_ns).as_secs_f64();
     let rate = reconnect_rate / f64::from(processes);
     run.tell(&Command::Cut { fraction: cut_fraction, rate })?;
     // The workers must have cut before anyone may say that all are back.
-    run.wait_for_cut(live)?;
-    let cut = live.saturating_sub(run.live());
+    let rounds = u64::from(processes) * (run.storms.len() as u64 + 1);
+    run.wait(CUT_TIME_MAX, |run| Ok(run.counters.sum(|row| &row.cut_rounds) >= rounds))?;
+    let cut = run.counters.sum(|row| &row.cut) - before;
     let failures = run.counters.sum(|row| &row.failures);
     run.storms.push(StormReport { at_s, cut, recovered_s: None, failures });
     Ok(())
@@ -241,13 +244,6 @@ fn judge(run: &mut Run, measured: &Measured) -> Result<(), String> {
     let workers = run.settings.processes as usize;
     let all = run.wait(Duration::from_mins(1), |run| Ok(run.finals.len() == workers))?;
     if all { Ok(()) } else { Err("a worker gave no verdict within 60 s".into()) }
-}
-
-impl Run {
-    fn wait_for_cut(&mut self, live: u64) -> Result<(), String> {
-        // A cut of nobody never shows; half a second bounds the wait.
-        self.wait(Duration::from_millis(500), |run| Ok(run.live() < live)).map(drop)
-    }
 }
 
 fn seconds(s: f64) -> Duration {

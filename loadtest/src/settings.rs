@@ -1,5 +1,6 @@
 //! One run as it is to be done: validated, and the same in every process.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
@@ -72,6 +73,28 @@ pub enum PublishDoor {
     Realtime,
     /// `POST /`.
     Buzz,
+}
+
+impl fmt::Display for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Door::Ws => "WebSocket",
+            Door::Sse => "SSE",
+            Door::SseRaw => "SSE (raw)",
+            Door::Buzz => "buzzPost SSE",
+        })
+    }
+}
+
+impl fmt::Display for PublishDoor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            PublishDoor::Native => "native POST",
+            PublishDoor::Batch => "native batch POST",
+            PublishDoor::Realtime => "Realtime POST",
+            PublishDoor::Buzz => "buzzPost POST",
+        })
+    }
 }
 
 /// Everything a run needs to know.

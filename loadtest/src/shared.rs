@@ -36,6 +36,10 @@ pub struct Row {
     pub cpu_ns: AtomicU64,
     /// Times subscribed again after a cut.
     pub reconnects: AtomicU64,
+    /// Subscribers cut by us.
+    pub cut: AtomicU64,
+    /// Cuts done.
+    pub cut_rounds: AtomicU64,
 }
 
 /// The page.

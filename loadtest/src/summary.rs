@@ -12,7 +12,7 @@ pub fn text(report: &Report) -> String {
     let mut line = |words: std::fmt::Arguments<'_>| append(&mut text, format_args!("{words}\n"));
     let settings = &report.settings;
     line(format_args!(
-        "{}: {} subscribers over {:?}, {} topic(s)",
+        "{}: {} subscribers over {}, {} topic(s)",
         settings.scenario.name(),
         settings.subscribers,
         settings.door,

@@ -428,6 +428,8 @@ impl<'a> Worker<'a> {
             }
         }
         self.row.live.fetch_sub(cut.len() as u64, Ordering::Relaxed);
+        bump(&self.row.cut, cut.len() as u64);
+        bump(&self.row.cut_rounds, 1);
         self.schedule(cut, rate);
     }
 
