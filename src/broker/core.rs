@@ -123,7 +123,8 @@ impl Broker {
     pub fn end(&mut self, session: Key, outlet: &mut impl Outlet) {
         let Some(state) = self.session_mut(session) else { return };
         let pending = std::mem::take(&mut state.pending);
-        while let Some(last) = self.session_mut(session).and_then(|s| s.subscriptions.last().copied())
+        while let Some(last) =
+            self.session_mut(session).and_then(|s| s.subscriptions.last().copied())
         {
             self.leave(session, last, outlet);
         }
@@ -261,9 +262,8 @@ impl Broker {
         };
         let message = Arc::new(self.message(publication, place, time_ms));
         if let Some(id) = private {
-            let same_application = self
-                .session(id.key)
-                .is_some_and(|session| session.app == message.publication.app);
+            let same_application =
+                self.session(id.key).is_some_and(|session| session.app == message.publication.app);
             if same_application {
                 outlet.deliver_private(id.key, &message);
             }
@@ -283,11 +283,8 @@ impl Broker {
     }
 
     fn message(&self, publication: Publication, place: Place, time_ms: u64) -> Message {
-        let position = Position {
-            epoch: self.options.epoch,
-            home: self.options.shard,
-            offset: place.offset,
-        };
+        let position =
+            Position { epoch: self.options.epoch, home: self.options.shard, offset: place.offset };
         let id = MessageId::new(self.options.run, position);
         Message::new(publication, id, position, place.previous, time_ms)
     }
@@ -306,10 +303,8 @@ impl Broker {
     }
 
     fn append_to_run(&mut self, message: Arc<Message>) {
-        let key = TopicKey {
-            app: message.publication.app,
-            name: message.publication.topic.clone(),
-        };
+        let key =
+            TopicKey { app: message.publication.app, name: message.publication.topic.clone() };
         // Interest may have been withdrawn while the message was on its way.
         let Some(local) = self.by_name.get(&key).copied() else { return };
         let topic = self.topic_mut(local);
@@ -356,13 +351,7 @@ impl Broker {
         local
     }
 
-    fn registered(
-        &mut self,
-        key: &TopicKey,
-        token: u32,
-        offset: u64,
-        outlet: &mut impl Outlet,
-    ) {
+    fn registered(&mut self, key: &TopicKey, token: u32, offset: u64, outlet: &mut impl Outlet) {
         let Some(local) = self.by_name.get(key).copied() else { return };
         let topic = self.topic_mut(local);
         // An answer to an interest that was withdrawn and asked again is not ours to act on.
@@ -382,19 +371,10 @@ impl Broker {
         self.drop_if_deserted(local, outlet);
     }
 
-    fn answer_subscribed(
-        &self,
-        session: Key,
-        ticket: u32,
-        local: Key,
-        outlet: &mut impl Outlet,
-    ) {
+    fn answer_subscribed(&self, session: Key, ticket: u32, local: Key, outlet: &mut impl Outlet) {
         let topic = self.topic(local);
-        let at = Position {
-            epoch: self.options.epoch,
-            home: topic.home,
-            offset: topic.last_offset,
-        };
+        let at =
+            Position { epoch: self.options.epoch, home: topic.home, offset: topic.last_offset };
         outlet.subscribed(session, ticket, &topic.key.name, at);
     }
 

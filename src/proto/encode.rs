@@ -55,8 +55,8 @@ impl Encoder {
                         Payload::Text(text) => text.as_bytes(),
                         Payload::Json(text) => {
                             // A JSON text may have blanks around it; only a string has characters of its own.
-                        let characters = json::characters(text.trim_ascii());
-                        let characters = characters.unwrap_or_else(|| text.as_ref().into());
+                            let characters = json::characters(text.trim_ascii());
+                            let characters = characters.unwrap_or_else(|| text.as_ref().into());
                             self.scratch.extend_from_slice(characters.as_bytes());
                             &self.scratch[..]
                         }

@@ -95,17 +95,20 @@ fn batch_message(element: &Value<'_, '_>, index: usize) -> Result<BatchMessage, 
         (Some(topic), None) => topic.as_str().into_iter().map(Into::into).collect(),
         (None, Some(topics)) => {
             let elements = topics.elements();
-            let names: Option<SmallVec<_>> = elements
-                .and_then(|mut all| all.try_fold(SmallVec::new(), |mut names, name| {
+            let names: Option<SmallVec<_>> = elements.and_then(|mut all| {
+                all.try_fold(SmallVec::new(), |mut names, name| {
                     names.push(name.as_str()?.into_owned());
                     Some(names)
-                }));
+                })
+            });
             names.unwrap_or_default()
         }
         _ => SmallVec::new(),
     };
     if topics.is_empty() {
-        return Err(bad(format!("{at}needs either `topic`, a string, or `topics`, an array of them")));
+        return Err(bad(format!(
+            "{at}needs either `topic`, a string, or `topics`, an array of them"
+        )));
     }
     let data = data.ok_or_else(|| bad(format!("{at}`data` is missing")))?;
     Ok(BatchMessage { topics, payload: Payload::Json(data.raw().into()) })
@@ -148,7 +151,11 @@ mod tests {
             (Some("application/x-www-form-urlencoded"), "a=b", Ok(Payload::Text("a=b".into()))),
             (Some("application/json"), "{", Err(Refusal::BadJson)),
             (Some("application/json"), "", Ok(Payload::Text("".into()))),
-            (Some("application/json; charset=utf-8"), " {\"a\":1}\n", Ok(Payload::Json(" {\"a\":1}\n".into()))),
+            (
+                Some("application/json; charset=utf-8"),
+                " {\"a\":1}\n",
+                Ok(Payload::Json(" {\"a\":1}\n".into())),
+            ),
             (Some("Application/Problem+JSON"), "1", Ok(Payload::Json("1".into()))),
             (Some("text/json"), "1", Ok(Payload::Text("1".into()))),
             (Some("+json"), "1", Ok(Payload::Text("1".into()))),
@@ -166,7 +173,8 @@ mod tests {
     #[test]
     fn a_batch_names_topics_one_or_many() {
         let mut scanner = Scanner::new(64);
-        let body = br#"{"messages":[{"topic":"a","data":{"x": 1}},{"topics":["b","c"],"data":"s"}]}"#;
+        let body =
+            br#"{"messages":[{"topic":"a","data":{"x": 1}},{"topics":["b","c"],"data":"s"}]}"#;
         let read = batch(&mut scanner, body, 3).unwrap();
         assert_eq!(read[0].topics.as_slice(), ["a"]);
         assert_eq!(read[0].payload, Payload::Json("{\"x\": 1}".into()));
@@ -183,7 +191,10 @@ mod tests {
             (r#"{"messages":[]}"#, "`messages` is empty"),
             (r#"{"messages":[1]}"#, "messages[0]: not a JSON object"),
             (r#"{"messages":[{"topic":"a"}]}"#, "messages[0]: `data` is missing"),
-            (r#"{"messages":[{"topic":"a","data":1},{"topics":[],"data":1}]}"#, "messages[1]: needs"),
+            (
+                r#"{"messages":[{"topic":"a","data":1},{"topics":[],"data":1}]}"#,
+                "messages[1]: needs",
+            ),
             (r#"{"messages":[{"topics":["a",1],"data":1}]}"#, "messages[0]: needs"),
             (r#"{"messages":[{"topic":"a","topics":["a"],"data":1}]}"#, "messages[0]: needs"),
         ] {

@@ -75,6 +75,9 @@ mod tests {
         check("a\r\nb", "data: a\ndata: b\n");
         check("a\n\rb", "data: a\ndata: \ndata: b\n");
         check("a\r\r\nb\n", "data: a\ndata: \ndata: b\ndata: \n");
-        check("a\rdata: forged\r\revent: x", "data: a\ndata: data: forged\ndata: \ndata: event: x\n");
+        check(
+            "a\rdata: forged\r\revent: x",
+            "data: a\ndata: data: forged\ndata: \ndata: event: x\n",
+        );
     }
 }

@@ -110,7 +110,11 @@ fn start(
             control: Arc::clone(&control),
             started_unix_seconds: clock::unix_ms() / 1000,
         };
-        running.threads.push(spawn(seed, plan.cpus.get(usize::from(index)).copied(), ready_tx.clone())?);
+        running.threads.push(spawn(
+            seed,
+            plan.cpus.get(usize::from(index)).copied(),
+            ready_tx.clone(),
+        )?);
     }
     drop(ready_tx);
     running.address = address;

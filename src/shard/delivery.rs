@@ -216,9 +216,7 @@ impl Delivery {
         let position = door.positions.then_some(&at as &dyn std::fmt::Display);
         let mut envelope = Vec::new();
         realtime::welcome(&mut envelope, topic.as_str(), id, app_id, connection.peer, position);
-        connection
-            .outbound
-            .append(|out| frame::append(out, Opcode::Text, true, false, &envelope));
+        connection.outbound.append(|out| frame::append(out, Opcode::Text, true, false, &envelope));
         let was_welcomed = std::mem::replace(&mut door.welcomed, true);
         if !was_welcomed {
             // Commands that came with the handshake have waited for the session's welcome.
@@ -311,12 +309,11 @@ impl Outlet for Delivery {
         let Some(connection) = self.connections.get_mut(to.session) else { return };
         match (&mut connection.door, outcome) {
             (Door::Http(door), outcome) => {
-                let mut publishes = door.answers.iter_mut().filter_map(|answer| {
-                    match &mut answer.body {
+                let mut publishes =
+                    door.answers.iter_mut().filter_map(|answer| match &mut answer.body {
                         AnswerBody::Publishes(publishes) => Some(publishes),
                         AnswerBody::Ready(_) => None,
-                    }
-                });
+                    });
                 publishes.any(|publishes| publishes.settle(to.ticket, &outcome));
                 self.write_answers(to.session);
             }

@@ -45,7 +45,11 @@ impl Shard {
             self.delivery.counters().accepts_shed.increment();
             if let Some(suppressed) = self.accept_log.ask(self.delivery.now) {
                 let connections_max = self.connections_max;
-                tracing::warn!(connections_max, suppressed, "full: connection closed at the accept");
+                tracing::warn!(
+                    connections_max,
+                    suppressed,
+                    "full: connection closed at the accept"
+                );
             }
             return;
         }
@@ -53,9 +57,7 @@ impl Shard {
         let now = self.delivery.now;
         let key = self.delivery.connections.insert(Connection::new(fd, peer, now));
         let connection = self.delivery.connections.get(key).expect("just inserted");
-        if let Err(error) =
-            self.readiness.watch(connection.fd.as_fd(), Source::Connection(key))
-        {
+        if let Err(error) = self.readiness.watch(connection.fd.as_fd(), Source::Connection(key)) {
             tracing::warn!(%error, "cannot watch a socket");
             return self.delivery.doom(key, CloseCause::Socket);
         }

@@ -88,8 +88,7 @@ impl Shard {
         if !connection.is_open() {
             return false;
         }
-        let queue_is_long =
-            connection.outbound.size() > connection.outbound_size_max as usize / 2;
+        let queue_is_long = connection.outbound.size() > connection.outbound_size_max as usize / 2;
         !connection.unread.is_empty() || (queue_is_long && !connection.flags.ended)
     }
 

@@ -12,7 +12,12 @@ use crate::proto::http1::{Date, Response, Terms, problem};
 use crate::proto::native;
 
 /// Appends a ready answer.
-pub(super) fn write(out: &mut Vec<u8>, answer: Answer, date: &Date, applications: &Arc<Applications>) {
+pub(super) fn write(
+    out: &mut Vec<u8>,
+    answer: Answer,
+    date: &Date,
+    applications: &Arc<Applications>,
+) {
     match answer.body {
         AnswerBody::Ready(bytes) => out.extend_from_slice(&bytes),
         AnswerBody::Publishes(publishes) => {
@@ -88,8 +93,9 @@ fn write_publishes(
     let retry = refused.and_then(|refusal| refusal.entry().retry_after);
     let status = match refused {
         None => StatusCode::OK,
-        Some(refusal) => StatusCode::from_u16(refusal.entry().status)
-            .unwrap_or(StatusCode::SERVICE_UNAVAILABLE),
+        Some(refusal) => {
+            StatusCode::from_u16(refusal.entry().status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
+        }
     };
     let mut response = with_origin(Response::start(out, status, terms, date), origin);
     if let Some(seconds) = retry {

@@ -332,9 +332,10 @@ impl Shard {
     /// How long the shard may park.
     fn wait(&self) -> Option<Duration> {
         let now = clock::now();
-        let timer = self.wheel.next_due().map(|due| {
-            Duration::from_millis(u64::from(due.since_ms(self.clock.tick())))
-        });
+        let timer = self
+            .wheel
+            .next_due()
+            .map(|due| Duration::from_millis(u64::from(due.since_ms(self.clock.tick()))));
         let delay_max = self.delivery.options.turn.flush_delay_max;
         let until = |at: Instant| at.saturating_duration_since(now);
         let deliver = self.deliver_since.map(|since| until(since + delay_max));

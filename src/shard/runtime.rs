@@ -109,10 +109,7 @@ type Configure = fn(&mut io_uring::Builder);
 /// Best first: kernel 6.0 knows all of the first, 5.19 the second, 5.6 the last.
 const LADDER: [(&str, Configure); 3] = [
     ("coop_taskrun, taskrun_flag, single_issuer, submit_all", |ring| {
-        ring.setup_coop_taskrun()
-            .setup_taskrun_flag()
-            .setup_single_issuer()
-            .setup_submit_all();
+        ring.setup_coop_taskrun().setup_taskrun_flag().setup_single_issuer().setup_submit_all();
     }),
     ("coop_taskrun", |ring| {
         ring.setup_coop_taskrun();

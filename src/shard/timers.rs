@@ -146,16 +146,21 @@ fn due(connection: &Connection, now: Tick, options: &Options) -> Due {
                         connection.began,
                         http.head_timeout,
                         now,
-                        Due::RequestTimeout("the request's head did not arrive in time (http.head_timeout)"),
+                        Due::RequestTimeout(
+                            "the request's head did not arrive in time (http.head_timeout)",
+                        ),
                     ),
                     Progress::Body => after(
                         connection.began,
                         http.body_timeout,
                         now,
-                        Due::RequestTimeout("the request's body did not arrive in time (http.body_timeout)"),
+                        Due::RequestTimeout(
+                            "the request's body did not arrive in time (http.body_timeout)",
+                        ),
                     ),
                     Progress::Idle | Progress::Ended => {
-                        let is_fresh = connection.began == connection.heard && !connection.flags.served;
+                        let is_fresh =
+                            connection.began == connection.heard && !connection.flags.served;
                         let limit = if is_fresh { http.head_timeout } else { http.idle_timeout };
                         after(connection.heard, limit, now, Due::End(CloseCause::Idle))
                     }

@@ -30,11 +30,8 @@ pub fn envelope(out: &mut Vec<u8>, message: &Message, positions: bool) {
 }
 
 fn wrapper(out: &mut Vec<u8>, message: &Message, publisher: &Publisher) {
-    let _ = write!(
-        out,
-        "{{\"client\":{{\"connectionId\":\"{}\",\"subject\":",
-        publisher.connection
-    );
+    let _ =
+        write!(out, "{{\"client\":{{\"connectionId\":\"{}\",\"subject\":", publisher.connection);
     json::escape_into(out, &publisher.subject);
     out.extend_from_slice(b",\"permissions\":[");
     for (index, permission) in publisher.permissions.iter().enumerate() {
@@ -80,9 +77,7 @@ pub fn welcome(
 
 /// Appends the ack of a publish: the message's id stands at `data.data`, where all clients read it.
 pub fn ack(out: &mut Vec<u8>, id: &str) {
-    out.extend_from_slice(
-        b"{\"topic\":\"priv/acks\",\"messageType\":\"ack\",\"data\":{\"data\":",
-    );
+    out.extend_from_slice(b"{\"topic\":\"priv/acks\",\"messageType\":\"ack\",\"data\":{\"data\":");
     json::escape_into(out, id);
     out.extend_from_slice(b"}}");
 }
@@ -133,8 +128,7 @@ mod tests {
 
     #[test]
     fn a_message_by_websocket_names_its_publisher() {
-        let connection =
-            ConnectionIds::new(1).id(ShardIndex(0), Key { index: 1, generation: 2 });
+        let connection = ConnectionIds::new(1).id(ShardIndex(0), Key { index: 1, generation: 2 });
         let publisher = Publisher {
             connection,
             subject: "me".into(),
@@ -150,8 +144,7 @@ mod tests {
 
     #[test]
     fn the_welcome_and_the_ack_are_the_platforms() {
-        let connection =
-            ConnectionIds::new(1).id(ShardIndex(0), Key { index: 1, generation: 2 });
+        let connection = ConnectionIds::new(1).id(ShardIndex(0), Key { index: 1, generation: 2 });
         let peer = "[::ffff:10.0.0.1]:99".parse().unwrap();
         assert_eq!(
             text(|out| welcome(out, "main", connection, "demo", peer, None)),

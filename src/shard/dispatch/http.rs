@@ -53,9 +53,8 @@ impl Shard {
         let mut scratch = self.scratch.take().unwrap_or_default();
         let limits = limits(&options);
         let applications = Arc::clone(&self.delivery.applications);
-        let (used, decoded) = decoder.decode(bytes, &mut scratch, &limits, |head| {
-            admit(head, &applications, &options)
-        });
+        let (used, decoded) = decoder
+            .decode(bytes, &mut scratch, &limits, |head| admit(head, &applications, &options));
         match decoded {
             Decoded::NeedMore => {}
             Decoded::Continue => self.answer_with(key, INTERIM, |out, _| {

@@ -30,7 +30,13 @@ impl Shard {
         let content_type = request.head.headers.get("content-type");
         let payload = native::payload(&mut self.scanner, content_type, request.body)?;
         let publication = publication(app, topic, payload);
-        self.publish_all(exchange, PublishDialect::Single, PublishDoor::Native, rights, [publication])
+        self.publish_all(
+            exchange,
+            PublishDialect::Single,
+            PublishDoor::Native,
+            rights,
+            [publication],
+        )
     }
 
     /// `POST /v1/{app}/publish`: several messages, all or none as far as they can be judged.
@@ -105,7 +111,10 @@ impl Shard {
         if let Some(forbidden) = publications.clone().find(|p| !rights.may_publish(&p.topic)) {
             return Err(Refused::new(
                 Refusal::Forbidden,
-                format!("publishing to {:?} is not among the key's rights", forbidden.topic.as_str()),
+                format!(
+                    "publishing to {:?} is not among the key's rights",
+                    forbidden.topic.as_str()
+                ),
             ));
         }
         let count = u32::try_from(publications.len()).expect("bounded by publish.messages_max");
@@ -176,6 +185,8 @@ fn check_size(payload: &Payload, size_max: usize, key: &str) -> Result<(), Refus
     }
     Err(Refused::new(
         Refusal::PayloadTooLarge,
-        format!("the payload has {size} bytes; at most {size_max} are taken (applications.limits.{key})"),
+        format!(
+            "the payload has {size} bytes; at most {size_max} are taken (applications.limits.{key})"
+        ),
     ))
 }

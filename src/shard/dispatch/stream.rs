@@ -128,7 +128,8 @@ impl Shard {
                     topics.push(topic);
                 }
                 if topics.len() > topics_max {
-                    let detail = format!("a stream has at most {topics_max} topics (sse.topics_max)");
+                    let detail =
+                        format!("a stream has at most {topics_max} topics (sse.topics_max)");
                     return Err(Refused::new(Refusal::TooMany, detail));
                 }
             }

@@ -78,9 +78,8 @@ impl Shard {
 
     /// Takes in bytes of a WebSocket; how many it used, 0 when it has to wait.
     pub(in crate::shard) fn take_in_websocket(&mut self, key: Key, bytes: &mut [u8]) -> usize {
-        let limits = ws::Limits {
-            message_size_max: self.delivery.options.websocket.message_size_max,
-        };
+        let limits =
+            ws::Limits { message_size_max: self.delivery.options.websocket.message_size_max };
         let Some(connection) = self.delivery.connections.get_mut(key) else { return bytes.len() };
         let is_open = connection.is_open();
         let Door::WebSocket(door) = &mut connection.door else { return bytes.len() };
@@ -175,11 +174,14 @@ impl Shard {
         let rights = &self.websocket(key).ok_or_else(gone)?.rights;
         if !rights.may_subscribe(&topic) {
             self.delivery.counters().refuse(Refusal::Forbidden);
-            return Err(Close::new(POLICY, match topic.class() {
-                TopicClass::Secure => "Subscription to secure topic is forbidden!",
-                TopicClass::Private => "Subscription to private topic is forbidden!",
-                TopicClass::Public => "Subscription to topic is forbidden!",
-            }));
+            return Err(Close::new(
+                POLICY,
+                match topic.class() {
+                    TopicClass::Secure => "Subscription to secure topic is forbidden!",
+                    TopicClass::Private => "Subscription to private topic is forbidden!",
+                    TopicClass::Public => "Subscription to topic is forbidden!",
+                },
+            ));
         }
         match self.broker.subscribe(key, topic, 0, &mut self.delivery) {
             SubscribeOutcome::Accepted => Ok(()),

@@ -15,7 +15,9 @@ impl DirectSender {
     pub(super) fn send(&mut self, jobs: &[Job<'_>], results: &mut Vec<SendResult>) {
         results.extend(jobs.iter().map(|job| match &job.parts {
             Parts::One(bytes) => send(job.fd, bytes, FLAGS),
-            Parts::Many(parts) => sendmsg(job.fd, parts, &mut SendAncillaryBuffer::default(), FLAGS),
+            Parts::Many(parts) => {
+                sendmsg(job.fd, parts, &mut SendAncillaryBuffer::default(), FLAGS)
+            }
         }));
     }
 }

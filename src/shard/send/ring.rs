@@ -88,7 +88,10 @@ impl RingSender {
             match self.ring.submit_and_wait(count - completed) {
                 Ok(_) => {}
                 Err(error)
-                    if matches!(error.raw_os_error(), Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)) => {}
+                    if matches!(
+                        error.raw_os_error(),
+                        Some(libc::EINTR | libc::EAGAIN | libc::EBUSY)
+                    ) => {}
                 // Entries may be in flight over memory that the caller is about to free.
                 Err(error) => {
                     tracing::error!(%error, "the send ring failed beyond recovery");
