@@ -170,7 +170,7 @@ impl Broker {
                 sent += 1;
             }
             self.subscribers.drain(false);
-            let mut bytes = [0; 65_536];
+            let mut bytes = [0; 4096];
             if let Ok(size) = self.publisher.read(&mut bytes) {
                 reading.extend_from_slice(&bytes[..size]);
                 answered += take_answers(&mut reading);

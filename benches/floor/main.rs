@@ -9,6 +9,8 @@
 //! `cargo bench --bench floor -- [paced|flat] [--subscribers N] [--pairs N] [--messages N]
 //! [--size BYTES] [--driver uring|epoll] [--send ring|direct]`
 
+#![expect(clippy::print_stdout, reason = "a bench's figures are its output")]
+
 mod client;
 mod cpu;
 mod raw;

@@ -39,7 +39,7 @@ impl Settings {
         let mut arguments = arguments;
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
-            let number = |text: String| text.parse().map_err(|_| format!("{text} is no number"));
+            let number = |text: String| text.parse().map_err(|error| format!("{text}: {error}"));
             match argument.as_str() {
                 // Cargo adds this.
                 "--bench" => {}

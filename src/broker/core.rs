@@ -95,6 +95,9 @@ impl Broker {
     }
 
     /// The shard that gives `topic` its order. A connection's private topic lives with its owner.
+    ///
+    /// # Panics
+    /// Never: a remainder of the shard count is a shard.
     pub fn home_of(&self, app: AppIndex, topic: &TopicName) -> ShardIndex {
         if let Some(id) = self.private_connection(topic) {
             return id.shard;
@@ -120,6 +123,9 @@ impl Broker {
     }
 
     /// A session ends: it leaves every topic. Unknown sessions are ignored.
+    ///
+    /// # Panics
+    /// Only on a bug: a subscription that names a dead topic.
     pub fn end(&mut self, session: Key, outlet: &mut impl Outlet) {
         let Some(state) = self.session_mut(session) else { return };
         let pending = std::mem::take(&mut state.pending);
@@ -168,6 +174,9 @@ impl Broker {
     }
 
     /// Ends one subscription, or the wait for it. Not being subscribed is fine.
+    ///
+    /// # Panics
+    /// Only on a bug: a subscription that names a dead topic.
     pub fn unsubscribe(&mut self, session: Key, topic: &TopicName, outlet: &mut impl Outlet) {
         let Some(state) = self.session_mut(session) else { return };
         let key = TopicKey { app: state.app, name: topic.clone() };

@@ -89,13 +89,11 @@ impl LocalTopic {
 
     /// Adds a member; returns its group and place.
     pub(super) fn join(&mut self, form: Form, member: Member) -> (u32, u32) {
-        let group = match self.groups.iter().position(|group| group.form == form) {
-            Some(known) => known,
-            None => {
-                self.groups.push(Group { form, members: Vec::new() });
-                self.groups.len() - 1
-            }
-        };
+        let known = self.groups.iter().position(|group| group.form == form);
+        let group = known.unwrap_or_else(|| {
+            self.groups.push(Group { form, members: Vec::new() });
+            self.groups.len() - 1
+        });
         let members = &mut self.groups[group].members;
         members.push(member);
         (count(group), count(members.len() - 1))

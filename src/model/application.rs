@@ -118,6 +118,9 @@ impl Applications {
     }
 
     /// All of them.
+    ///
+    /// # Panics
+    /// With more than 65,535 applications, which the configuration refuses.
     pub fn iter(&self) -> impl Iterator<Item = (AppIndex, &Application)> {
         self.list.iter().enumerate().map(|(index, app)| {
             (AppIndex(u16::try_from(index).expect("bounded by the configuration")), app)

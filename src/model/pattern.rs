@@ -65,7 +65,7 @@ impl Patterns {
                 positive_matched = positive_matched || pattern.matches_folded(&name);
             }
         }
-        positive_matched || !positive_seen
+        !positive_seen || positive_matched
     }
 }
 
@@ -77,7 +77,7 @@ fn fold(text: &str) -> String {
             match (lower.next(), lower.next()) {
                 // K (Kelvin) and the like fold into ASCII only by Unicode's rules, which the
                 // JavaScript `i` flag without `u` does not apply.
-                (Some(l), None) if !(l.is_ascii() && !c.is_ascii()) && u32::from(c) <= 0xFFFF => l,
+                (Some(l), None) if (c.is_ascii() || !l.is_ascii()) && u32::from(c) <= 0xFFFF => l,
                 _ => c,
             }
         })

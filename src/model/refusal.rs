@@ -124,6 +124,7 @@ impl Refusal {
 
     /// The table's row.
     #[must_use]
+    #[expect(clippy::too_many_lines, reason = "one table, kept in one place")]
     pub const fn entry(self) -> Entry {
         match self {
             Refusal::BadRequest => {

@@ -42,6 +42,9 @@ impl ShardSet {
     }
 
     /// The shards, lowest first.
+    ///
+    /// # Panics
+    /// Never: a word has 64 bits.
     pub fn iter(self) -> impl Iterator<Item = ShardIndex> {
         let mut rest = self.0;
         std::iter::from_fn(move || {

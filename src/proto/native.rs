@@ -16,6 +16,9 @@ use crate::model::refusal::{Refusal, Refused};
 ///
 /// # Errors
 /// Not UTF-8, or declared JSON and not JSON.
+///
+/// # Panics
+/// Never: the scanner takes only UTF-8.
 pub fn payload(
     scanner: &mut Scanner,
     content_type: Option<&[u8]>,

@@ -66,12 +66,7 @@ impl Outbound {
         self.size += size_of_bytes(block.bytes());
         match &mut self.queue {
             Queue::Empty => self.queue = Queue::One(block),
-            Queue::Many(queue) => queue.push_back(block),
-            Queue::One(_) => {
-                let mut queue = self.make_many();
-                queue.push_back(block);
-                self.queue = Queue::Many(queue);
-            }
+            Queue::One(_) | Queue::Many(_) => self.many().push_back(block),
         }
     }
 
@@ -84,9 +79,7 @@ impl Outbound {
             return;
         }
         let begun = usize::from(self.sent > 0);
-        let mut queue = self.make_many();
-        queue.insert(begun, block);
-        self.queue = Queue::Many(queue);
+        self.many().insert(begun, block);
     }
 
     /// Appends bytes of the connection's own through `write`, into the last block when that is
@@ -188,11 +181,16 @@ impl Outbound {
         }
     }
 
-    fn make_many(&mut self) -> Box<VecDeque<Rc<Block>>> {
-        match std::mem::take(&mut self.queue) {
-            Queue::Empty => Box::default(),
-            Queue::One(block) => Box::new(VecDeque::from([block])),
+    /// The queue as a list of several, whatever it was.
+    fn many(&mut self) -> &mut VecDeque<Rc<Block>> {
+        self.queue = match std::mem::take(&mut self.queue) {
+            Queue::Empty => Queue::Many(Box::default()),
+            Queue::One(block) => Queue::Many(Box::new(VecDeque::from([block]))),
+            many @ Queue::Many(_) => many,
+        };
+        match &mut self.queue {
             Queue::Many(queue) => queue,
+            Queue::Empty | Queue::One(_) => unreachable!("made above"),
         }
     }
 }

@@ -209,13 +209,12 @@ impl Shard {
         loop {
             let has_more = self.turn();
             match self.control.stage() {
-                Stage::Running => {}
                 Stage::Draining if self.stage == Stage::Running => {
                     self.drain();
                     continue;
                 }
                 Stage::Draining if self.delivery.connections.is_empty() => return,
-                Stage::Draining => {}
+                Stage::Running | Stage::Draining => {}
                 Stage::Stopped => return,
             }
             if has_more {

@@ -142,6 +142,9 @@ impl<T> Slab<T> {
     }
 
     /// Keys of all entries in use, in index order.
+    ///
+    /// # Panics
+    /// Never: indices are 32 bits from `insert` on.
     pub fn keys(&self) -> impl Iterator<Item = Key> + '_ {
         let slots = self.chunks.iter().flat_map(|chunk| chunk.iter());
         slots.enumerate().filter(|(_, slot)| matches!(slot.entry, Entry::Used(_))).map(

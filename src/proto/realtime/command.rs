@@ -73,7 +73,7 @@ pub fn parse_command<'a>(
     scanner: &mut Scanner,
     text: &'a str,
 ) -> Result<Command<'a>, CommandError> {
-    let document = scanner.scan(text.as_bytes()).map_err(|_| CommandError::Json)?;
+    let document = scanner.scan(text.as_bytes()).map_err(|_error| CommandError::Json)?;
     let [kind, data] = document.root().fields(["type", "data"])?;
     let kind = required(kind, "type")?;
     let data = data.ok_or(CommandError::Field("data"))?;
@@ -111,7 +111,7 @@ pub fn parse_http_publish<'a>(
     Ok(HttpPublish {
         topic: topic.and_then(|t| t.as_str()).ok_or_else(|| missing("topic", "a string"))?,
         message: message.ok_or_else(|| missing("message", "a JSON value"))?.raw(),
-        compress: flag(compress).ok_or_else(|| missing("compress", "true or false"))?,
+        compress: flag(compress.as_ref()).ok_or_else(|| missing("compress", "true or false"))?,
     })
 }
 
@@ -126,7 +126,7 @@ fn publish<'a>(data: &Value<'a, '_>, topic: Cow<'a, str>) -> Result<Publish<'a>,
     Ok(Publish {
         topic,
         message_type: optional(message_type, "messageType")?,
-        compress: flag(compress).ok_or(CommandError::Field("compress"))?,
+        compress: flag(compress.as_ref()).ok_or(CommandError::Field("compress"))?,
         payload: payload.ok_or(CommandError::Field("payload"))?.raw(),
         id: optional(id, "id")?,
     })
@@ -151,7 +151,7 @@ fn optional<'a>(
 }
 
 /// A flag that may be absent or null; `None` when it is something else.
-fn flag(value: Option<Value<'_, '_>>) -> Option<bool> {
+fn flag(value: Option<&Value<'_, '_>>) -> Option<bool> {
     match value {
         None => Some(false),
         Some(value) if value.is_null() => Some(false),
@@ -163,24 +163,24 @@ fn flag(value: Option<Value<'_, '_>>) -> Option<bool> {
 mod tests {
     use super::*;
 
-    fn check(text: &str, expected: Result<Command<'_>, CommandError>) {
+    fn check(text: &str, expected: &Result<Command<'_>, CommandError>) {
         let mut scanner = Scanner::new(64);
-        assert_eq!(parse_command(&mut scanner, text), expected, "{text}");
+        assert_eq!(&parse_command(&mut scanner, text), expected, "{text}");
     }
 
     #[test]
     fn the_frames_of_all_four_client_libraries() {
         check(
             r#"{"type":"subscribe","data":{"topic":"a/b"}}"#,
-            Ok(Command::Subscribe("a/b".into())),
+            &Ok(Command::Subscribe("a/b".into())),
         );
         check(
             r#"{"data":{"topic":"a\u002fb"},"type":"unsubscribe"}"#,
-            Ok(Command::Unsubscribe("a/b".into())),
+            &Ok(Command::Unsubscribe("a/b".into())),
         );
         check(
             r#"{"type":"publish","data":{"topic":"t","messageType":null,"payload":"","id":"x"}}"#,
-            Ok(Command::Publish(Publish {
+            &Ok(Command::Publish(Publish {
                 topic: "t".into(),
                 message_type: None,
                 compress: false,
@@ -190,7 +190,7 @@ mod tests {
         );
         check(
             r#"{"type":"message","data":{"messageType":"broadcast","compress":true,"payload":{"n": 1.50}}}"#,
-            Ok(Command::Message(Publish {
+            &Ok(Command::Message(Publish {
                 topic: "".into(),
                 message_type: Some("broadcast".into()),
                 compress: true,
@@ -202,17 +202,17 @@ mod tests {
 
     #[test]
     fn everything_else_is_told_apart() {
-        check("x", Err(CommandError::Json));
-        check("[]", Err(CommandError::Shape));
-        check(r#"{"type":"subscribe"}"#, Err(CommandError::Field("data")));
-        check(r#"{"type":"subscribe","data":{}}"#, Err(CommandError::Field("topic")));
-        check(r#"{"type":"subscribe","data":{"topic":1}}"#, Err(CommandError::Field("topic")));
-        check(r#"{"type":1,"data":{}}"#, Err(CommandError::Field("type")));
-        check(r#"{"type":"x","data":{}}"#, Err(CommandError::Type));
-        check(r#"{"type":"publish","data":{"topic":"t"}}"#, Err(CommandError::Field("payload")));
+        check("x", &Err(CommandError::Json));
+        check("[]", &Err(CommandError::Shape));
+        check(r#"{"type":"subscribe"}"#, &Err(CommandError::Field("data")));
+        check(r#"{"type":"subscribe","data":{}}"#, &Err(CommandError::Field("topic")));
+        check(r#"{"type":"subscribe","data":{"topic":1}}"#, &Err(CommandError::Field("topic")));
+        check(r#"{"type":1,"data":{}}"#, &Err(CommandError::Field("type")));
+        check(r#"{"type":"x","data":{}}"#, &Err(CommandError::Type));
+        check(r#"{"type":"publish","data":{"topic":"t"}}"#, &Err(CommandError::Field("payload")));
         check(
             r#"{"type":"publish","data":{"topic":"t","payload":1,"payload":2}}"#,
-            Err(CommandError::Shape),
+            &Err(CommandError::Shape),
         );
     }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 
 use super::super::answer::{Answer, AnswerBody, Cors};
 use super::super::connection::{Door, HttpDoor};
@@ -402,7 +402,7 @@ fn presented_key<'a>(head: &Head<'a>) -> Result<Option<Cow<'a, str>>, Refused> {
 
 impl Exchange {
     /// Whether the request was a HEAD.
-    pub(super) fn is_head(&self, head: &Head<'_>) -> bool {
-        *head.method == Method::HEAD
+    pub(super) fn is_head(&self) -> bool {
+        self.terms.head_only
     }
 }

@@ -58,13 +58,13 @@ pub(super) fn route<'a>(head: &Head<'a>) -> Routed<'a> {
         "/metrics" => (Some(Route::Metrics), None),
         "/health/live" | "/api/health/status" => (Some(Route::Live), None),
         "/health/ready" => (Some(Route::Ready), None),
-        path => match application_route(path) {
-            Some(found) => found,
-            None => {
+        path => {
+            let Some(found) = application_route(path) else {
                 let detail = "see the README for the routes there are";
                 return Routed::Refused(Refused::new(Refusal::UnknownRoute, detail), "");
-            }
-        },
+            };
+            found
+        }
     };
     let allow = match (get, post) {
         (Some(_), Some(_)) => BOTH,

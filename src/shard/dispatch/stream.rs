@@ -66,7 +66,7 @@ impl Shard {
     ) -> Result<(), Refused> {
         let topics = self.stream_topics(app, rights, head, list)?;
         let response_head = self.stream_head(exchange);
-        if exchange.is_head(head) {
+        if exchange.is_head() {
             self.answer_with(exchange.key, exchange.terms.closing(), |out, _| {
                 out.extend_from_slice(&response_head);
             });

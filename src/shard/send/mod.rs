@@ -44,6 +44,7 @@ pub(super) type SendResult = Result<usize, rustix::io::Errno>;
 
 /// A way to send a batch.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one per shard")]
 pub(super) enum Sender {
     /// Through the private ring.
     Ring(RingSender),

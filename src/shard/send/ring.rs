@@ -76,8 +76,7 @@ impl RingSender {
                 assert!(self.headers.len() < BATCH_LEN_MAX, "headers never move");
                 self.headers.push(header);
                 let header = self.headers.last().expect("just pushed");
-                #[expect(clippy::cast_sign_loss, reason = "flag bits")]
-                opcode::SendMsg::new(fd, header).flags(FLAGS as u32).build()
+                opcode::SendMsg::new(fd, header).flags(FLAGS.cast_unsigned()).build()
             }
         }
     }
