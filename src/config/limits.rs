@@ -55,12 +55,6 @@ pub(super) const KEYS: &[Key] = &[
         "Largest message a client may send, frames together, inflated. Over it: close 1009.",
     ),
     Key::new(
-        "websocket.handshake_timeout",
-        TIMEOUT,
-        "10s",
-        "Time for a WebSocket handshake to finish. Then: 408.",
-    ),
-    Key::new(
         "websocket.ping_interval",
         TIMEOUT,
         "25s",
@@ -124,7 +118,6 @@ pub(super) fn http(values: &Values) -> HttpOptions {
 pub(super) fn websocket(values: &Values) -> WebSocketOptions {
     WebSocketOptions {
         message_size_max: values.number("websocket.message_size_max"),
-        handshake_timeout: values.duration("websocket.handshake_timeout"),
         ping_interval: values.duration("websocket.ping_interval"),
         idle_timeout: values.duration("websocket.idle_timeout"),
         close_timeout: values.duration("websocket.close_timeout"),

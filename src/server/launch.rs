@@ -95,7 +95,7 @@ fn start(
         Running { address, threads: Vec::new(), wakes: Vec::new(), control: Arc::clone(&control) };
     let (ready_tx, ready_rx) = mpsc::channel();
     for (index, port) in (0..count).zip(ports) {
-        let bound = Listener::bind(address, backlog);
+        let bound = Listener::bind(address, backlog, &options.socket);
         let listener = doing(bound, || format!("listening on {address}"))?;
         address = listener.address();
         running.wakes.push(Arc::clone(port.wake()));

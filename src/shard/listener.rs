@@ -7,6 +7,8 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use super::options::SocketOptions;
+
 /// A `SO_REUSEPORT` listener; each shard binds its own to the same address.
 #[derive(Debug)]
 pub struct Listener {
@@ -32,13 +34,26 @@ impl Listener {
     ///
     /// # Errors
     /// When the address is taken or not this machine's.
-    pub fn bind(address: SocketAddr, backlog: u32) -> std::io::Result<Listener> {
+    pub fn bind(
+        address: SocketAddr,
+        backlog: u32,
+        options: &SocketOptions,
+    ) -> std::io::Result<Listener> {
         let kind = Type::STREAM.cloexec().nonblocking();
         let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(true)?;
         if address.is_ipv6() {
             socket.set_only_v6(false)?;
+        }
+        // Accepted sockets inherit these from their listener (tcp(7)). One write per turn is already
+        // as large as it gets, so Nagle's wait would only delay it.
+        socket.set_tcp_nodelay(true)?;
+        if let Some(size) = options.receive_size {
+            socket.set_recv_buffer_size(size)?;
+        }
+        if let Some(size) = options.send_size {
+            socket.set_send_buffer_size(size)?;
         }
         socket.bind(&address.into())?;
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;

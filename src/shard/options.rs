@@ -185,9 +185,6 @@ pub struct WebSocketOptions {
     /// Largest message, all fragments together and inflated; over it close 1009. Key
     /// `websocket.message_size_max`.
     pub message_size_max: usize,
-    /// Time from the upgrade request's first byte to our 101; then 408. Key
-    /// `websocket.handshake_timeout`.
-    pub handshake_timeout: Duration,
     /// Silence after which a ping is sent. Key `websocket.ping_interval`.
     pub ping_interval: Duration,
     /// Silence after which the connection is closed; any byte of the peer ends it. Key
@@ -202,7 +199,6 @@ impl Default for WebSocketOptions {
     fn default() -> Self {
         WebSocketOptions {
             message_size_max: 64 * KIB,
-            handshake_timeout: Duration::from_secs(10),
             ping_interval: Duration::from_secs(25),
             idle_timeout: Duration::from_mins(1),
             close_timeout: Duration::from_secs(5),

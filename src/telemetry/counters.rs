@@ -149,8 +149,6 @@ pub struct ShardCounters {
     pub slow_consumers: Counter,
     /// Passes of the loop.
     pub turns: Counter,
-    /// Times the completion queue of the shard's rings overflowed.
-    pub ring_overflows: Counter,
     /// Panics caught; each closed one connection.
     pub panics: Counter,
     /// Batches handed to other shards.
@@ -161,7 +159,7 @@ pub struct ShardCounters {
     pub mesh_batches_refused: Counter,
     /// Bytes that wait here for other shards' queues.
     pub mesh_pending_bytes: Gauge,
-    /// Times another thread woke this shard by its eventfd.
+    /// Eventfd writes that woke another shard.
     pub wakes: Counter,
     /// Subscriptions held by this shard's connections.
     pub subscriptions: Gauge,

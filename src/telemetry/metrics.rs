@@ -42,7 +42,7 @@ pub fn render(
 
 type Metric<T> = (&'static str, &'static str, fn(&ShardCounters) -> &T);
 
-const COUNTERS: [Metric<Counter>; 16] = [
+const COUNTERS: [Metric<Counter>; 15] = [
     ("fanwire_accepts_shed_total", "Sockets closed at the accept: shard full.", |s| {
         &s.accepts_shed
     }),
@@ -56,7 +56,6 @@ const COUNTERS: [Metric<Counter>; 16] = [
         &s.slow_consumers
     }),
     ("fanwire_turns_total", "Passes of the shard's loop.", |s| &s.turns),
-    ("fanwire_ring_overflows_total", "Completion queue overflows.", |s| &s.ring_overflows),
     ("fanwire_panics_total", "Panics caught; each closed a connection.", |s| &s.panics),
     ("fanwire_mesh_batches_sent_total", "Batches handed to other shards.", |s| {
         &s.mesh_batches_sent
