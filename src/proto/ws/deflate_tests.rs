@@ -82,8 +82,14 @@ fn rsv1_is_for_the_first_frame_of_a_message() {
 
 #[test]
 fn streams_that_are_none() {
-    for payload in [&[0xff][..], &[0x07], &[0x00, 0x05], b"not deflate at all", &[0x05, 0xe0, 0x81]]
-    {
+    for payload in [
+        &[0xff][..],
+        &[0x07],
+        &[0x00, 0x05],
+        b"not deflate at all",
+        &[0x05, 0xe0, 0x81],
+        &[0x00, 0x04, 0x00, 0xfb, 0xff],
+    ] {
         check(true, LIMITS, &frames(&[(0xc2, payload)]), &[does_not_inflate()]);
     }
 }
@@ -158,18 +164,41 @@ fn a_bomb_costs_no_more_than_the_limit() {
     assert_eq!(seen, [Seen::Fail(Close::new(1009, reason))]);
 }
 
+/// A block with BFINAL set and fixed codes (RFC 1951 §3.2.6): `literals` times "a", then `matches`
+/// times 258 bytes from the byte before.
+fn run_of_a(literals: usize, matches: usize) -> Vec<u8> {
+    let repeated = std::iter::repeat_n("10010001", literals);
+    let repeated = repeated.chain(std::iter::repeat_n("1100010100000", matches));
+    let bits: String = ["110"].into_iter().chain(repeated).chain(["0000000"]).collect();
+    let byte = |bits: &[u8]| bits.iter().rev().fold(0, |byte, bit| byte << 1 | (bit - b'0'));
+    bits.as_bytes().chunks(8).map(byte).collect()
+}
+
+#[test]
+fn output_still_owed_when_the_input_is_used_up_is_not_lost() {
+    // The last byte holds the last bit of the last match, and that match crosses 4 KiB, where the
+    // output room runs out the first time.
+    let (literals, matches) = (500, 14);
+    assert_eq!((3 + literals * 8 + matches * 13) % 8, 1);
+    let size = literals + matches * 258;
+    assert!((4097..4096 + 258).contains(&size));
+    let mut inflater = Inflater::new();
+    let inflated = inflater.inflate(&run_of_a(literals, matches), size);
+    assert_eq!(inflated, Ok(&vec![b'a'; size][..]));
+}
+
 #[test]
 fn the_outcome_does_not_depend_on_the_message_before() {
     // Over the limit first, corrupt later; a roomier output must not see the second.
     let mut bad = Vec::new();
     Deflater::default().compress(15, &noise(500), &mut bad);
-    bad.push(0xff);
+    bad.extend([1, 2, 3, 4]);
     let mut used = Inflater::new();
     let mut big = Vec::new();
     Deflater::default().compress(15, &noise(100_000), &mut big);
     assert!(used.inflate(&big, 100_000).is_ok());
     for inflater in [&mut used, &mut Inflater::new()] {
-        assert_eq!(inflater.inflate(&bad, 499), Err(InflateError::TooBig));
+        assert_eq!(inflater.inflate(&bad, 400), Err(InflateError::TooBig));
         assert_eq!(inflater.inflate(&bad, 10_000), Err(InflateError::Corrupt));
     }
 }
