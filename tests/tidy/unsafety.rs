@@ -3,7 +3,15 @@
 use crate::tokens::tokens;
 
 /// The files that may hold `unsafe`.
-pub(crate) const FILES: &[&str] = &[];
+pub(crate) const FILES: &[&str] = &[
+    // Shared memory between the load test's processes; system calls no crate wraps.
+    "loadtest/src/shared.rs",
+    "loadtest/src/sys.rs",
+    // Submission entries carry raw pointers.
+    "src/shard/send/ring.rs",
+    // A counting allocator.
+    "tests/allocation.rs",
+];
 
 /// What is wrong with the `unsafe` in the file at `path`, if `files` may hold some.
 pub(crate) fn check(path: &str, source: &str, files: &[&str]) -> Vec<String> {

@@ -73,7 +73,7 @@ where
     check_version(field("sec-websocket-version"))?;
     let accept_key = accept_key(field("sec-websocket-key"))?;
     let deflate = match window_max {
-        Some(window_max) => negotiate(field("sec-websocket-extensions"), window_max)?,
+        Some(window_max) => negotiate(field("sec-websocket-extensions"), window_max),
         None => None,
     };
     Ok(Accepted { deflate, accept_key })
@@ -125,15 +125,10 @@ fn is_key(key: &[u8]) -> bool {
     key.len() == 24 && key.ends_with(b"==") && key[..22].iter().all(base64)
 }
 
-fn negotiate<'h>(
-    values: impl Iterator<Item = &'h [u8]>,
-    window_max: u8,
-) -> Result<Option<Deflate>, Refused> {
-    // RFC 6455 §9.1: a value outside the grammar fails the connection; an offer that is merely
-    // unwelcome does not.
-    extension::negotiate(values, window_max).map_err(|extension::Malformed| {
-        Refused::new(Refusal::BadHandshake, "Sec-WebSocket-Extensions is malformed")
-    })
+/// Every decline is silent. RFC 6455 §9.1 would have a value outside the grammar fail the
+/// connection; a client is better served without compression than not at all.
+fn negotiate<'h>(values: impl Iterator<Item = &'h [u8]>, window_max: u8) -> Option<Deflate> {
+    extension::negotiate(values, window_max).unwrap_or(None)
 }
 
 #[cfg(test)]
@@ -253,6 +248,6 @@ mod tests {
         );
         assert_eq!(ask(true, true, &fields, Some(15)), Ok(answer));
         fields.push(("sec-websocket-extensions", "permessage-deflate;"));
-        assert_eq!(ask(true, true, &fields, Some(15)), Err(Refusal::BadHandshake));
+        assert_eq!(ask(true, true, &fields, Some(15)), Ok(RESPONSE.into()), "declined, no error");
     }
 }
