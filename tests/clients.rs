@@ -27,7 +27,7 @@ keys = [{ secret = "9f2b61c07d3e48a5b1", rights = ["subscribe", "publish"] }]
 
 [[applications]]
 id = "guarded"
-cors_origins = ["http://app.example.com"]
+cors_origins = ["https://app.example.com"]
 keys = [{ secret = "4c8a03e7f51d629b7e", rights = ["subscribe", "publish"] }]
 
 [sse]

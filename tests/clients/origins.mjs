@@ -21,10 +21,10 @@ async function pageFromAnotherPort(browser) {
 /** A page of the one origin that the guarded application knows. */
 async function pageOfListedOrigin(browser) {
   const page = await browser.newPage();
-  await page.route("http://app.example.com/", (route) =>
+  await page.route("https://app.example.com/", (route) =>
     route.fulfill({ contentType: "text/html", body: "<!doctype html><title>app</title>" }),
   );
-  await page.goto("http://app.example.com/");
+  await page.goto("https://app.example.com/");
   return page;
 }
 

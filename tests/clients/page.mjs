@@ -16,13 +16,14 @@ async function open(browser) {
   });
   const response = await page.goto(`${httpUrl}/`);
   assert.equal(response.status(), 200);
+  assert((await response.body()).length < 16 * 1024, "the page is to stay small");
   assert.match(response.headers()["content-security-policy"], /default-src 'none'/);
   return { page, faults };
 }
 
 async function subscribe(page, { application = "demo", topic = "news", key = "", via }) {
-  await page.getByLabel("Application").fill(application);
-  await page.getByLabel("Topic").fill(topic);
+  await page.getByLabel("Application", { exact: true }).fill(application);
+  await page.getByLabel("Topic", { exact: true }).fill(topic);
   await page.getByLabel("API key").fill(key);
   await page.getByLabel(via).check();
   await page.getByRole("button", { name: "Subscribe", exact: true }).click();
@@ -36,7 +37,7 @@ async function unsubscribe(page) {
 async function publish(page, text, asJson = false) {
   await page.getByLabel("Message to").fill(text);
   await page.getByLabel("Send as JSON").setChecked(asJson);
-  await page.getByRole("button", { name: "Publish" }).click();
+  await page.getByRole("button", { name: "Publish", exact: true }).click();
 }
 
 /** Waits until `count` messages are listed; the newest. */
@@ -100,7 +101,7 @@ async function survivesRestart(page) {
 }
 
 async function showsCommands(page) {
-  await page.getByLabel("Topic").fill("it's/hot & new");
+  await page.getByLabel("Topic", { exact: true }).fill("it's/hot & new");
   await page.getByLabel("Message to").fill("it's");
   const [listen, send] = await page.locator("#shell code").allTextContents();
   assert.equal(listen, `curl -N '${httpUrl}/v1/demo/events?topics=it%27s/hot%20%26%20new'`);
