@@ -13,7 +13,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::tools::Missing;
 
 /// A busy machine starts a process late; a broken broker ends or stays silent.
-const START_TIME_MAX: Duration = Duration::from_secs(60);
+const START_TIME_MAX: Duration = Duration::from_mins(1);
 /// More than `server.stop_timeout`, after which the broker ends whatever is left.
 const STOP_TIME_MAX: Duration = Duration::from_secs(30);
 
