@@ -1,0 +1,76 @@
+//! Real clients that others wrote, each against the real binary on both drivers.
+//!
+//! What a client does and must see stands in its script under `tests/clients/`; the test starts the
+//! broker, runs the script, and restarts the broker where the script asks for it. The packages are
+//! pinned by `package-lock.json` and `requirements.txt` there; `tests/run.sh` installs them. Where
+//! one is missing the test prints `skipped: …` and passes, unless `FANWIRE_REQUIRE_ALL=1`.
+
+#[path = "clients/broker.rs"]
+mod broker;
+#[path = "clients/script.rs"]
+mod script;
+#[path = "clients/tools.rs"]
+mod tools;
+
+use broker::{Broker, Driver};
+use script::Script;
+use tools::{Missing, Tool};
+
+/// Two applications: one open, one that asks for keys and lets one other origin in.
+const CONFIGURATION: &str = r#"
+buzzpost_application = "demo"
+
+[[applications]]
+id = "demo"
+open = true
+keys = [{ secret = "9f2b61c07d3e48a5b1", rights = ["subscribe", "publish"] }]
+
+[[applications]]
+id = "guarded"
+cors_origins = ["https://app.example.com"]
+keys = [{ secret = "4c8a03e7f51d629b7e", rights = ["subscribe", "publish"] }]
+
+[sse]
+retry_delay = "100ms"
+"#;
+
+/// Runs one script against a broker of its own.
+fn run(driver: Driver, tool: fn() -> Result<Tool, Missing>, script: &str) {
+    let found = driver.probe().and_then(|()| tool());
+    let tool = match found {
+        Ok(tool) => tool,
+        Err(missing) => return missing.skip(),
+    };
+    let mut broker = Broker::start(driver, CONFIGURATION);
+    let outcome = Script::start(&tool, script, &broker).run(&mut broker);
+    if let Err(why) = outcome {
+        panic!("{script}: {why}\nthe broker's log:\n{}", broker.log());
+    }
+}
+
+macro_rules! clients {
+    ($($name:ident: $tool:path, $script:literal;)*) => {$(
+        mod $name {
+            #[test]
+            fn on_uring() {
+                super::run(super::Driver::Uring, $tool, $script);
+            }
+
+            #[test]
+            fn on_epoll() {
+                super::run(super::Driver::Epoll, $tool, $script);
+            }
+        }
+    )*};
+}
+
+clients! {
+    realtime_pubsub_client_of_npm: crate::tools::node, "realtime.mjs";
+    realtime_pubsub_client_of_pypi: crate::tools::python, "realtime.py";
+    eventsource_of_npm: crate::tools::node, "events.mjs";
+    httpx_sse_and_sseclient_of_pypi: crate::tools::python, "events.py";
+    compressed_frames_to_ws_of_npm: crate::tools::node, "deflate.mjs";
+    compressed_frames_to_websockets_of_pypi: crate::tools::python, "deflate.py";
+    a_browser_uses_the_page: crate::tools::node_and_browser, "page.mjs";
+    a_browser_comes_from_another_origin: crate::tools::node_and_browser, "origins.mjs";
+}
