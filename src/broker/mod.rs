@@ -15,6 +15,8 @@ mod local;
 mod outlet;
 mod parcel;
 mod session;
+#[cfg(test)]
+mod simulation;
 
 pub use core::{Broker, BrokerOptions};
 pub use local::{Member, SubscribeOutcome};
