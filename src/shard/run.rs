@@ -35,6 +35,9 @@ use crate::telemetry::{RateLimit, ShardCounters};
 /// Deepest nesting of JSON that is taken in.
 const JSON_DEPTH_MAX: usize = 128;
 
+/// Longest park. Ticks compare over 24 days only, so the wheel has to be turned before.
+const PARK_MAX: Duration = Duration::from_hours(1);
+
 /// How soon a full queue of another shard is tried again.
 const MESH_RETRY: Duration = Duration::from_millis(1);
 
@@ -330,7 +333,7 @@ impl Shard {
     }
 
     /// How long the shard may park.
-    fn wait(&self) -> Option<Duration> {
+    fn wait(&self) -> Duration {
         let now = clock::now();
         let timer = self
             .wheel
@@ -341,7 +344,7 @@ impl Shard {
         let deliver = self.deliver_since.map(|since| until(since + delay_max));
         let accept = self.accept_resumes.map(until);
         let mesh = self.mesh_is_behind.then_some(MESH_RETRY);
-        [timer, deliver, accept, mesh].into_iter().flatten().min()
+        [timer, deliver, accept, mesh].into_iter().flatten().min().unwrap_or(PARK_MAX)
     }
 
     pub(super) fn pause_accepting(&mut self, pause_ms: u64) {

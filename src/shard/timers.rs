@@ -62,8 +62,7 @@ impl Shard {
         let Some(connection) = self.delivery.connections.get_mut(key) else { return };
         let at = next_look(connection, now, &options);
         if connection.timer_due.since_ms(at) > 0 || connection.timer_due.is_due(now) {
-            connection.timer_due = at;
-            self.wheel.schedule(key, at);
+            connection.timer_due = self.wheel.schedule(key, at);
         }
     }
 
@@ -86,8 +85,7 @@ impl Shard {
         let options = self.delivery.options;
         if let Some(connection) = self.delivery.connections.get_mut(key) {
             let next = next_look(connection, now, &options);
-            connection.timer_due = next;
-            self.wheel.schedule(key, next);
+            connection.timer_due = self.wheel.schedule(key, next);
         }
     }
 

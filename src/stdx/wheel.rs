@@ -13,6 +13,9 @@ use super::slab::Key;
 /// Slots in one turn of the wheel. Entries further away wait in the farthest slot and are asked again.
 const SLOT_COUNT: usize = 128;
 
+/// Slots from the next one to fire to the farthest.
+const REACH_MAX: u32 = 127;
+
 /// A timer wheel of [`Key`]s with slots of a fixed width.
 #[derive(Debug)]
 pub struct Wheel {
@@ -37,12 +40,16 @@ impl Wheel {
         }
     }
 
-    /// Asks that `key` be looked at once `due` is reached.
-    pub fn schedule(&mut self, key: Key, due: Tick) {
+    /// Asks that `key` be looked at once `due` is reached; when that will be: `due`, or earlier for
+    /// one that is further away than the wheel reaches.
+    #[must_use = "an entry that is looked at before it is due has to be scheduled again"]
+    pub fn schedule(&mut self, key: Key, due: Tick) -> Tick {
         let distance_ms = due.since_ms(self.next);
-        let steps = (distance_ms.div_ceil(self.slot_ms) as usize).min(SLOT_COUNT - 1);
-        self.slots[(self.next_index + steps) % SLOT_COUNT].push(key);
+        let steps = distance_ms.div_ceil(self.slot_ms);
+        let reach = steps.min(REACH_MAX);
+        self.slots[(self.next_index + reach as usize) % SLOT_COUNT].push(key);
         self.len += 1;
+        if steps == reach { due } else { Tick(self.next.0.wrapping_add(reach * self.slot_ms)) }
     }
 
     /// Moves every key whose slot has come at `now` into `fired`.
@@ -78,7 +85,8 @@ mod tests {
         let mut wheel = Wheel::new(Tick(0), Duration::from_millis(100));
         let dues = [0, 1, 99, 100, 101, 5_000, 12_700];
         for (index, due) in dues.iter().enumerate() {
-            wheel.schedule(key(u32::try_from(index).unwrap()), Tick(*due));
+            let looked_at = wheel.schedule(key(u32::try_from(index).unwrap()), Tick(*due));
+            assert_eq!(looked_at, Tick(*due));
         }
         let mut seen = Vec::new();
         for now in (0..20_000).step_by(50) {
@@ -98,9 +106,10 @@ mod tests {
     #[test]
     fn a_far_entry_is_asked_about_within_one_turn() {
         let mut wheel = Wheel::new(Tick(0), Duration::from_millis(10));
-        wheel.schedule(key(1), Tick(1_000_000));
+        let looked_at = wheel.schedule(key(1), Tick(1_000_000));
+        assert_eq!(looked_at, Tick(10 * 128));
         let mut fired = Vec::new();
-        wheel.advance(Tick(10 * 129), &mut fired);
+        wheel.advance(looked_at, &mut fired);
         assert_eq!(fired, [key(1)]);
     }
 }
