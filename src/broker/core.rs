@@ -195,12 +195,12 @@ impl Broker {
         &mut self,
         publication: Publication,
         reply: ReplyTo,
-        time_ms: u64,
+        time_us: u64,
         outlet: &mut impl Outlet,
     ) {
         let home = self.home_of(publication.app, &publication.topic);
         if home == self.options.shard {
-            self.publish_here(publication, reply, time_ms, outlet);
+            self.publish_here(publication, reply, time_us, outlet);
         } else if outlet.has_room(home) {
             outlet.send(home, Parcel::Publish { publication: Box::new(publication), reply });
         } else {
@@ -213,12 +213,12 @@ impl Broker {
         &mut self,
         from: ShardIndex,
         parcel: Parcel,
-        time_ms: u64,
+        time_us: u64,
         outlet: &mut impl Outlet,
     ) {
         match parcel {
             Parcel::Publish { publication, reply } => {
-                self.publish_here(*publication, reply, time_ms, outlet);
+                self.publish_here(*publication, reply, time_us, outlet);
             }
             Parcel::Published { to, outcome } => outlet.published(to, outcome),
             Parcel::Interest { app, topic, token } => {
@@ -255,7 +255,7 @@ impl Broker {
         &mut self,
         publication: Publication,
         reply: ReplyTo,
-        time_ms: u64,
+        time_us: u64,
         outlet: &mut impl Outlet,
     ) {
         let private = self.private_connection(&publication.topic);
@@ -269,7 +269,7 @@ impl Broker {
             Some(_) => self.home.place_private(),
             None => self.home.place(&key),
         };
-        let message = Arc::new(self.message(publication, place, time_ms));
+        let message = Arc::new(self.message(publication, place, time_us));
         if let Some(id) = private {
             let same_application =
                 self.session(id.key).is_some_and(|session| session.app == message.publication.app);
@@ -291,11 +291,11 @@ impl Broker {
         }
     }
 
-    fn message(&self, publication: Publication, place: Place, time_ms: u64) -> Message {
+    fn message(&self, publication: Publication, place: Place, time_us: u64) -> Message {
         let position =
             Position { epoch: self.options.epoch, home: self.options.shard, offset: place.offset };
         let id = MessageId::new(self.options.run, position);
-        Message::new(publication, id, position, place.previous, time_ms)
+        Message::new(publication, id, position, place.previous, time_us)
     }
 
     fn answer_published(

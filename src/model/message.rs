@@ -73,8 +73,8 @@ pub struct Message {
     /// The offset of the topic's message before this one, as far as the home remembers; 0 when
     /// there was none. A subscriber whose last offset is lower has missed something.
     pub previous: u64,
-    /// When the home took it, Unix time in milliseconds.
-    pub time_ms: u64,
+    /// When the home took it, Unix time in microseconds.
+    pub time_us: u64,
     forms: [OnceBox<Box<[u8]>>; SLOT_COUNT],
 }
 
@@ -85,14 +85,14 @@ impl Message {
         id: MessageId,
         position: Position,
         previous: u64,
-        time_ms: u64,
+        time_us: u64,
     ) -> Message {
         Message {
             publication,
             id,
             position,
             previous,
-            time_ms,
+            time_us,
             forms: std::array::from_fn(|_| OnceBox::new()),
         }
     }

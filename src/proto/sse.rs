@@ -24,7 +24,7 @@ pub fn envelope(out: &mut Vec<u8>, message: &Message) {
         out,
         ",\"id\":\"{}\",\"time\":\"{}\",\"data\":",
         message.id,
-        Timestamp(message.time_ms)
+        Timestamp(message.time_us / 1000)
     );
     append_payload(out, &message.publication.payload);
     out.push(b'}');

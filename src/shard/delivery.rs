@@ -53,6 +53,8 @@ pub(super) struct Delivery {
     pub(super) doomed: Vec<(Key, CloseCause)>,
     /// Sessions to end in the broker although their connections live on for a while.
     pub(super) retired: Vec<Key>,
+    /// What this turn delivered: when its home took the message, and to how many.
+    pub(super) delivered: Vec<(u64, u64)>,
     pub(super) date: Date,
     pub(super) now: Tick,
 }
@@ -98,6 +100,14 @@ impl Delivery {
         {
             connection.flags.doomed = true;
             self.doomed.push((key, cause));
+        }
+    }
+
+    /// Observes how long this turn's deliveries took from their home to the end of the flush.
+    pub(super) fn observe_latencies(&mut self, now_us: u64) {
+        let histogram = &self.all_counters[self.shard.index()].publish_to_flush;
+        for (time_us, count) in self.delivered.drain(..) {
+            histogram.observe_many_us(now_us.saturating_sub(time_us), count);
         }
     }
 
@@ -275,6 +285,8 @@ impl Delivery {
 
 impl Outlet for Delivery {
     fn deliver(&mut self, form: Form, run: &[Arc<Message>], members: &[Member]) {
+        let member_count = members.len() as u64;
+        self.delivered.extend(run.iter().map(|message| (message.time_us, member_count)));
         self.counters().deliveries.add(members.len() as u64 * run.len() as u64);
         if let Form::Sse { shared_id: false, .. } = form {
             for member in members {
@@ -294,6 +306,7 @@ impl Outlet for Delivery {
         let form = Form::Realtime { positions: door.positions, window: door.window };
         let block = self.block(form, std::slice::from_ref(message));
         self.counters().deliveries.add(1);
+        self.delivered.push((message.time_us, 1));
         self.push_shared(session.index, &block);
     }
 

@@ -12,7 +12,7 @@ impl Shard {
             let Some(batch) = self.delivery.port.receive() else { return };
             self.delivery.counters().mesh_batches_received.increment();
             for parcel in batch.parcels {
-                self.broker.receive(batch.from, parcel, self.time_ms, &mut self.delivery);
+                self.broker.receive(batch.from, parcel, self.time_us, &mut self.delivery);
             }
         }
     }

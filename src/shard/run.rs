@@ -35,6 +35,9 @@ use crate::telemetry::{RateLimit, ShardCounters};
 /// Deepest nesting of JSON that is taken in.
 const JSON_DEPTH_MAX: usize = 128;
 
+/// Longest park. Ticks compare over 24 days only, so the wheel has to be turned before.
+const PARK_MAX: Duration = Duration::from_hours(1);
+
 /// How soon a full queue of another shard is tried again.
 const MESH_RETRY: Duration = Duration::from_millis(1);
 
@@ -115,8 +118,8 @@ pub struct Shard {
     pub(super) connections_max: usize,
     pub(super) stage: Stage,
     pub(super) started_unix_seconds: u64,
-    /// Wall clock of this turn, Unix milliseconds.
-    pub(super) time_ms: u64,
+    /// Wall clock of this turn, Unix microseconds.
+    pub(super) time_us: u64,
     ready: Vec<Ready>,
     again: Vec<Key>,
     control: Arc<Control>,
@@ -156,7 +159,7 @@ impl Shard {
         };
         let clock = Clock::start();
         let now = clock.tick();
-        let time_ms = clock::unix_ms();
+        let time_us = clock::unix_us();
         let wake = Arc::clone(seed.port.wake());
         let delivery = Delivery {
             shard: seed.broker.shard,
@@ -171,7 +174,8 @@ impl Shard {
             again: Vec::new(),
             doomed: Vec::new(),
             retired: Vec::new(),
-            date: Date::new(time_ms / 1000),
+            delivered: Vec::new(),
+            date: Date::new(time_us / 1_000_000),
             now,
         };
         Ok(Shard {
@@ -193,7 +197,7 @@ impl Shard {
             connections_max: seed.connections_max,
             stage: Stage::Running,
             started_unix_seconds: seed.started_unix_seconds,
-            time_ms,
+            time_us,
             ready: Vec::new(),
             again: Vec::new(),
             control: seed.control,
@@ -232,8 +236,8 @@ impl Shard {
     fn turn(&mut self) -> bool {
         let began = clock::now();
         self.delivery.now = self.clock.tick();
-        self.time_ms = clock::unix_ms();
-        self.delivery.date.set(self.time_ms / 1000);
+        self.time_us = clock::unix_us();
+        self.delivery.date.set(self.time_us / 1_000_000);
         self.take_ready();
         self.read_listed();
         self.drain_inbox();
@@ -241,6 +245,7 @@ impl Shard {
         self.deliver_runs(began);
         self.flush_mesh();
         self.flush();
+        self.delivery.observe_latencies(clock::unix_us());
         self.reap();
         self.mesh_is_behind = self.flush_mesh();
         self.count_turn(began);
@@ -329,7 +334,7 @@ impl Shard {
     }
 
     /// How long the shard may park.
-    fn wait(&self) -> Option<Duration> {
+    fn wait(&self) -> Duration {
         let now = clock::now();
         let timer = self
             .wheel
@@ -340,7 +345,7 @@ impl Shard {
         let deliver = self.deliver_since.map(|since| until(since + delay_max));
         let accept = self.accept_resumes.map(until);
         let mesh = self.mesh_is_behind.then_some(MESH_RETRY);
-        [timer, deliver, accept, mesh].into_iter().flatten().min()
+        [timer, deliver, accept, mesh].into_iter().flatten().min().unwrap_or(PARK_MAX)
     }
 
     pub(super) fn pause_accepting(&mut self, pause_ms: u64) {

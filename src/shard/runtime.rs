@@ -143,7 +143,7 @@ impl Parker {
     }
 
     /// Waits until the descriptor is readable or `wait` has passed.
-    pub(super) async fn park(&mut self, wait: Option<Duration>) {
+    pub(super) async fn park(&mut self, wait: Duration) {
         let stream = &self.stream;
         let readable = self.readable.get_or_insert_with(|| {
             let stream = Rc::clone(stream);
@@ -152,15 +152,12 @@ impl Parker {
                 let _ = stream.readable(false).await;
             })
         });
-        let mut sleep = wait.map(|wait| Box::pin(monoio::time::sleep(wait)));
+        let mut sleep = std::pin::pin!(monoio::time::sleep(wait));
         let is_readable = std::future::poll_fn(|cx: &mut Context<'_>| {
             if readable.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(true);
             }
-            match &mut sleep {
-                Some(sleep) => sleep.as_mut().poll(cx).map(|()| false),
-                None => Poll::Pending,
-            }
+            sleep.as_mut().poll(cx).map(|()| false)
         })
         .await;
         if is_readable {

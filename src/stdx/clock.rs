@@ -72,6 +72,15 @@ pub fn unix_ms() -> u64 {
         .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// Microseconds since 1970-01-01 UTC; 0 if the machine's clock stands before it.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "the one place")]
+pub fn unix_us() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX))
+}
+
 /// A Unix time in milliseconds; displays as RFC 3339 in UTC with milliseconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Timestamp(pub u64);

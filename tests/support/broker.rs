@@ -196,10 +196,7 @@ impl Broker {
     pub(crate) fn metrics(&self) -> Metrics {
         let answer = self.http().request("GET", "/metrics", &[], b"");
         assert_eq!(answer.status, 200);
-        assert_eq!(
-            answer.header("content-type"),
-            Some("text/plain; version=0.0.4; charset=utf-8")
-        );
+        assert_eq!(answer.header("content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
         Metrics::parse(&String::from_utf8(answer.body).expect("UTF-8"))
     }
 

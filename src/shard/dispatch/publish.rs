@@ -129,7 +129,7 @@ impl Shard {
                 ticket: first_ticket.wrapping_add(index),
                 wants_receipt: true,
             };
-            self.broker.publish(publication, reply, self.time_ms, &mut self.delivery);
+            self.broker.publish(publication, reply, self.time_us, &mut self.delivery);
         }
         Ok(())
     }

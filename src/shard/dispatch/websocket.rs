@@ -227,7 +227,7 @@ impl Shard {
         };
         self.delivery.counters().publish(PublishDoor::RealtimeWebSocket, app, 1);
         let reply = ReplyTo { shard: self.delivery.shard, session: key, ticket: 0, wants_receipt };
-        self.broker.publish(publication, reply, self.time_ms, &mut self.delivery);
+        self.broker.publish(publication, reply, self.time_us, &mut self.delivery);
         Ok(())
     }
 
