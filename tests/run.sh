@@ -166,6 +166,7 @@ autobahn_tests() {
 
 start_broker() {
   local greeting="$LOGS/broker-greeting.txt" wait_seconds_max=30 began="$SECONDS"
+  : >"$greeting"
   # To the broker every such variable is a configuration key.
   env -u FANWIRE_REQUIRE_ALL -u FANWIRE_FULL "$TARGET/release/fanwire" --listen 127.0.0.1:0 >"$greeting" 2>"$LOGS/broker.log" &
   broker_pid=$!
