@@ -134,7 +134,14 @@ impl Broker {
 
 fn spawn(driver: Driver, home: &Path, listen: &str) -> Child {
     let log = File::options().create(true).append(true).open(home.join("log"));
-    Command::new(env!("CARGO_BIN_EXE_fanwire"))
+    let mut broker = Command::new(env!("CARGO_BIN_EXE_fanwire"));
+    // Such variables are configuration to the broker, and those meant for the tests unknown keys.
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"FANWIRE_") {
+            broker.env_remove(name);
+        }
+    }
+    broker
         .args(["--listen", listen, "--driver", driver.name(), "--shards", "2", "--config"])
         .arg(home.join("fanwire.toml"))
         .stdin(Stdio::null())
