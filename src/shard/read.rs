@@ -67,10 +67,12 @@ impl Shard {
             let swallows = matches!(connection.phase, Phase::Lingering(_));
             let used = match &connection.door {
                 _ if swallows => return,
+                Door::Stream(_) => return,
+                // A few bytes may ask for many: what one read holds must not be answered at once.
+                _ if connection.is_open() && connection.queue_is_long() => 0,
                 Door::WebSocket(_) => self.take_in_websocket(key, bytes),
                 _ if !connection.is_open() => return,
                 Door::Http(_) => self.take_in_http(key, bytes),
-                Door::Stream(_) => return,
             };
             if used == 0 {
                 if let Some(connection) = self.delivery.connections.get_mut(key) {
@@ -88,14 +90,20 @@ impl Shard {
         if !connection.is_open() {
             return false;
         }
-        let queue_is_long = connection.outbound.size() > connection.outbound_size_max as usize / 2;
-        !connection.unread.is_empty() || (queue_is_long && !connection.flags.ended)
+        !connection.unread.is_empty() || (connection.queue_is_long() && !connection.flags.ended)
     }
 
     /// The peer has shut its side.
     fn peer_ended(&mut self, key: Key) {
-        let Some(connection) = self.delivery.connections.get(key) else { return };
+        let Some(connection) = self.delivery.connections.get_mut(key) else { return };
+        connection.flags.ended = true;
         let cause = match connection.phase {
+            // Its last answers are on their way; the flush that sends them ends it.
+            Phase::Closing(_)
+                if matches!(connection.door, Door::Http(_)) && !connection.outbound.is_empty() =>
+            {
+                return;
+            }
             Phase::Open => CloseCause::Peer,
             Phase::Closing(cause) | Phase::Lingering(cause) => cause,
         };
