@@ -104,6 +104,20 @@ mod tests {
     }
 
     #[test]
+    fn a_wheel_that_stood_still_looks_early_and_then_in_time() {
+        let mut wheel = Wheel::new(Tick(0), Duration::from_millis(100));
+        let (now, due) = (Tick(1_000_000), Tick(1_001_000));
+        let looked_at = wheel.schedule(key(1), due);
+        assert!(looked_at.is_due(now));
+        let mut fired = Vec::new();
+        wheel.advance(now, &mut fired);
+        assert_eq!(fired, [key(1)]);
+        assert_eq!(wheel.schedule(key(1), due), due);
+        wheel.advance(due, &mut fired);
+        assert_eq!(fired.len(), 2);
+    }
+
+    #[test]
     fn a_far_entry_is_asked_about_within_one_turn() {
         let mut wheel = Wheel::new(Tick(0), Duration::from_millis(10));
         let looked_at = wheel.schedule(key(1), Tick(1_000_000));
