@@ -230,7 +230,6 @@ impl Shard {
         loop {
             let has_more = self.turn();
             match self.control.stage() {
-                Stage::Running => {}
                 Stage::Draining if self.stage == Stage::Running => {
                     self.drain();
                     continue;
@@ -244,7 +243,7 @@ impl Shard {
                         return;
                     }
                 }
-                Stage::Draining => {}
+                Stage::Running | Stage::Draining => {}
                 Stage::Stopped => return,
             }
             if has_more {
