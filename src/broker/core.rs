@@ -40,6 +40,9 @@ pub struct BrokerOptions {
     pub idle_topics_max: usize,
 }
 
+/// Places that a topic keeps for its next run: a burst's memory is given back.
+const RUN_LEN_KEPT_MAX: usize = 16;
+
 /// One shard's topics and subscriptions.
 #[derive(Debug)]
 pub struct Broker {
@@ -337,6 +340,7 @@ impl Broker {
             outlet.deliver(group.form, &topic.run, &group.members);
         }
         topic.run.clear();
+        topic.run.shrink_to(RUN_LEN_KEPT_MAX);
     }
 
     /// Finds the topic, or makes it and tells its home.

@@ -64,7 +64,7 @@ pub(super) const KEYS: &[Key] = &[
     ),
     Key::new(
         "applications[].limits.outbound_size_max",
-        Kind::Size { min: 4096, max: 1 << 34 },
+        Kind::Size { min: 4096, max: 1 << 30 },
         "1MiB",
         "Most bytes queued for one connection. Over it the connection is closed as a slow consumer.",
     ),

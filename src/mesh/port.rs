@@ -130,6 +130,13 @@ impl<T> Port<T> {
         lane.backlog_size + lane.staged_size < self.pending_size_max
     }
 
+    /// Wakes every thread of the mesh that sleeps.
+    pub fn wake_all(&self) {
+        for lane in &self.lanes {
+            lane.wake.wake();
+        }
+    }
+
     /// Bytes that wait with this producer.
     pub fn backlog_size(&self) -> usize {
         self.lanes.iter().map(|lane| lane.backlog_size).sum()

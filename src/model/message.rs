@@ -13,13 +13,14 @@ use super::id::{ConnectionId, MessageId};
 use super::position::Position;
 use super::topic::TopicName;
 
-/// What was published: the bytes and how to read them.
+/// What was published: the bytes and how to read them. Clones share the bytes, so that one payload
+/// for many topics is held once.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Payload {
     /// A JSON text, valid, byte for byte as it was published.
-    Json(Box<str>),
+    Json(Arc<str>),
     /// Characters. The same payload as the JSON string of these characters.
-    Text(Box<str>),
+    Text(Arc<str>),
 }
 
 impl Payload {

@@ -1,6 +1,7 @@
 //! Composes the process: binds, pins, starts one thread per shard, waits for the stop.
 
 use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -88,9 +89,10 @@ fn start(
         "making the mesh between shards".into()
     })?;
     let counters = ShardCounters::for_shards(usize::from(count), applications.iter().count());
-    let control = Arc::new(Control::default());
+    let control = Arc::new(Control::new(count));
     let identity = Identity::random();
     let mut address = listen;
+    doing(Listener::claim(listen), || format!("listening on {listen}"))?;
     let mut running =
         Running { address, threads: Vec::new(), wakes: Vec::new(), control: Arc::clone(&control) };
     let (ready_tx, ready_rx) = mpsc::channel();
@@ -142,12 +144,23 @@ fn spawn(
             tracing::warn!(shard = shard.0, cpu = cpu.id, "the thread could not be pinned");
         }
         let report = ready.clone();
-        let result = Shard::run(seed, move |driver| {
-            // The launcher waits for exactly this; if it has given up, so does the process.
-            let _ = report.send((shard, Ok(driver)));
+        let life = AssertUnwindSafe(|| {
+            Shard::run(seed, move |driver| {
+                // The launcher waits for exactly this; if it has given up, so does the process.
+                let _ = report.send((shard, Ok(driver)));
+            })
         });
-        if let Err(error) = result {
-            let _ = ready.send((shard, Err(error)));
+        match catch_unwind(life) {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                let _ = ready.send((shard, Err(error)));
+            }
+            // The order of this shard's topics is gone with it, and publishes to them would never
+            // be answered: half a broker is worse than a restart.
+            Err(_panic) => {
+                tracing::error!(shard = shard.0, "a shard panicked; the process ends");
+                std::process::abort();
+            }
         }
     });
     doing(spawned, || format!("starting the thread of shard {}", shard.0))
@@ -202,8 +215,7 @@ fn wait_for_stop(mut signals: Signals, running: Running, timeout: Duration) -> &
     let again = done_tx.clone();
     std::thread::spawn(move || {
         for thread in threads {
-            // A shard that panicked has already said so.
-            let _ = thread.join();
+            thread.join().expect("a shard that panics ends the process");
         }
         let _ = done_tx.send("drained");
     });

@@ -149,6 +149,18 @@ impl Connection {
         self.phase == Phase::Open
     }
 
+    /// Whether so much waits for the peer that it is not read until it has taken it.
+    pub(super) fn queue_is_long(&self) -> bool {
+        self.outbound.size() > self.outbound_size_max as usize / 2
+    }
+
+    /// Whether its queue has met the limit and its socket takes no more. What a turn has queued
+    /// counts only once the socket was offered it.
+    pub(super) fn is_slow(&self) -> bool {
+        (self.flags.blocked || self.flags.held)
+            && self.outbound.size() > self.outbound_size_max as usize
+    }
+
     /// Its door, for the counters.
     pub(super) fn door_kind(&self) -> telemetry::Door {
         match self.door {

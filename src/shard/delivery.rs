@@ -4,8 +4,9 @@
 //! shards → the mesh port.
 //!
 //! Invariants: nothing here calls the broker; a run is encoded once per form and all members get
-//! references to the same bytes; a connection over its limit is judged before a run is added, so a
-//! queue never exceeds its limit by more than one turn's run of one topic.
+//! references to the same bytes; a connection whose socket takes no more is judged before a run is
+//! added, so a queue never exceeds its limit by more than what one turn brings; nothing is queued
+//! behind a close.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use super::answer::AnswerBody;
 use super::connection::{Connection, Door, Phase, StreamDoor};
 use super::options::Options;
-use super::outbound::Block;
+use super::outbound::{Block, Outbound};
 use super::respond;
 use crate::broker::{Member, Outlet, Parcel, Receipt, ReplyTo};
 use crate::mesh::Port;
@@ -77,7 +78,9 @@ impl Delivery {
 
     /// Appends bytes of the connection's own.
     pub(super) fn append(&mut self, key: Key, write: impl FnOnce(&mut Vec<u8>)) {
-        if let Some(connection) = self.connections.get_mut(key) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && connection.is_open()
+        {
             connection.outbound.append(write);
             self.mark_dirty(key);
         }
@@ -121,6 +124,10 @@ impl Delivery {
         connection.phase = Phase::Closing(cause);
         connection.began = now;
         connection.unread = Vec::new();
+        if std::mem::take(&mut connection.flags.held) {
+            // The head that these events wait for will not come.
+            connection.outbound = Outbound::default();
+        }
         self.retired.push(key);
         self.mark_dirty(key);
     }
@@ -170,7 +177,7 @@ impl Delivery {
         if !connection.is_open() {
             return;
         }
-        if connection.outbound.size() > connection.outbound_size_max as usize {
+        if connection.is_slow() {
             let key = self.connections.key_at(index).expect("looked up above");
             return self.close_slow_consumer(key);
         }
@@ -195,7 +202,7 @@ impl Delivery {
         }
         let key = self.connections.key_at(index).expect("looked up above");
         let connection = self.connections.get_mut(key).expect("looked up above");
-        if connection.outbound.size() > connection.outbound_size_max as usize {
+        if connection.is_slow() {
             return self.close_slow_consumer(key);
         }
         let Door::Stream(StreamDoor { cursor: Some(cursor), .. }) = &mut connection.door else {
@@ -221,6 +228,9 @@ impl Delivery {
     fn welcome(&mut self, key: Key, topic: &TopicName, at: Position) {
         let id = self.ids.id(self.shard, key);
         let Some(connection) = self.connections.get_mut(key) else { return };
+        if !connection.is_open() {
+            return;
+        }
         let Door::WebSocket(door) = &mut connection.door else { return };
         let app_id = &self.applications.get(door.app).id;
         let position = door.positions.then_some(&at as &dyn std::fmt::Display);
@@ -237,6 +247,9 @@ impl Delivery {
 
     fn stream_subscribed(&mut self, key: Key, at: Position) {
         let Some(connection) = self.connections.get_mut(key) else { return };
+        if !connection.is_open() {
+            return;
+        }
         let Door::Stream(door) = &mut connection.door else { return };
         if let Some(cursor) = &mut door.cursor {
             cursor.advance(at.home, at.offset);
@@ -254,6 +267,9 @@ impl Delivery {
     /// Writes every answer that is ready and has nothing unready before it.
     pub(super) fn write_answers(&mut self, key: Key) {
         let Some(connection) = self.connections.get_mut(key) else { return };
+        if !connection.is_open() {
+            return;
+        }
         let Door::Http(door) = &mut connection.door else { return };
         let mut wrote = false;
         let mut close = false;
@@ -266,6 +282,10 @@ impl Delivery {
             let (date, applications) = (&self.date, &self.applications);
             connection.outbound.append(|out| respond::write(out, answer, date, applications));
             wrote = true;
+            if close {
+                // A stop may have made this answer the last although more requests came.
+                door.answers.clear();
+            }
         }
         if door.answers.is_empty() {
             door.answers.shrink_to(4);

@@ -90,22 +90,25 @@ impl Shard {
         self.after_send(key);
     }
 
-    /// The connection's share of this flush is over: what follows from an empty queue.
+    /// The connection's share of this flush is over: what follows from a shorter queue.
     fn after_send(&mut self, key: Key) {
         let Some(connection) = self.delivery.connections.get_mut(key) else { return };
         connection.flags.dirty = false;
-        let waits = connection.flags.blocked || connection.flags.held;
-        if !connection.outbound.is_empty() {
-            if !waits {
-                self.delivery.mark_dirty(key);
-            }
-            return;
-        }
-        if let Phase::Closing(cause) = connection.phase {
+        let is_empty = connection.outbound.is_empty();
+        if let Phase::Closing(cause) = connection.phase
+            && is_empty
+        {
             return self.finish(key, cause);
         }
-        if connection.flags.readable || !connection.unread.is_empty() {
-            // Reading may have been paused while the queue was long.
+        // Reading may have been paused while the queue was long. It must not wait until the queue
+        // is empty: under steady traffic that may never be, and the peer's pongs would go unheard.
+        let has_input = connection.flags.readable || !connection.unread.is_empty();
+        let resumes = has_input && !connection.queue_is_long();
+        let waits = connection.flags.blocked || connection.flags.held;
+        if !is_empty && !waits {
+            self.delivery.mark_dirty(key);
+        }
+        if resumes {
             self.delivery.read_again(key);
         }
     }

@@ -30,7 +30,17 @@ pub(super) enum Accepted {
 }
 
 impl Listener {
+    /// Makes sure that no other process serves `address`: with `SO_REUSEPORT` alone, two brokers
+    /// of one user would share it, each with some of the clients and none of the other's messages.
+    ///
+    /// # Errors
+    /// When the address is taken or not this machine's.
+    pub fn claim(address: SocketAddr) -> std::io::Result<()> {
+        socket(address)?.bind(&address.into())
+    }
+
     /// Binds. Port 0 lets the kernel choose; bind further shards to the `address` of the first.
+    /// Accepted sockets inherit what is set here.
     ///
     /// # Errors
     /// When the address is taken or not this machine's.
@@ -39,15 +49,9 @@ impl Listener {
         backlog: u32,
         options: &SocketOptions,
     ) -> std::io::Result<Listener> {
-        let kind = Type::STREAM.cloexec().nonblocking();
-        let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
+        let socket = socket(address)?;
         socket.set_reuse_port(true)?;
-        if address.is_ipv6() {
-            socket.set_only_v6(false)?;
-        }
-        // Accepted sockets inherit these from their listener (tcp(7)). One write per turn is already
-        // as large as it gets, so Nagle's wait would only delay it.
+        // A turn's bytes leave in one send: waiting for more to fill the segment only delays them.
         socket.set_tcp_nodelay(true)?;
         if let Some(size) = options.receive_size {
             socket.set_recv_buffer_size(size)?;
@@ -84,6 +88,16 @@ impl Listener {
     }
 }
 
+fn socket(address: SocketAddr) -> std::io::Result<Socket> {
+    let kind = Type::STREAM.cloexec().nonblocking();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    Ok(socket)
+}
+
 const UNKNOWN_PEER: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
 
@@ -97,4 +111,41 @@ impl AsFd for Listener {
 pub fn somaxconn() -> u32 {
     let text = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
     text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, TcpStream};
+
+    use super::*;
+
+    const ANY_PORT: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+    #[test]
+    fn accepted_sockets_have_the_options_of_their_listener() {
+        let options = SocketOptions {
+            receive_size: Some(64 * 1024),
+            send_size: Some(96 * 1024),
+            ..SocketOptions::default()
+        };
+        let listener = Listener::bind(ANY_PORT, 8, &options).unwrap();
+        let _client = TcpStream::connect(listener.address()).unwrap();
+        let Accepted::Connection(fd, _) = listener.accept() else { panic!("a client waits") };
+        let socket = Socket::from(fd);
+        assert!(socket.tcp_nodelay().unwrap());
+        // Linux doubles what is asked for, for its own bookkeeping (socket(7)).
+        assert_eq!(socket.recv_buffer_size().unwrap(), 2 * 64 * 1024);
+        assert_eq!(socket.send_buffer_size().unwrap(), 2 * 96 * 1024);
+    }
+
+    #[test]
+    fn an_address_is_shared_among_shards_and_with_nobody_else() {
+        let first = Listener::bind(ANY_PORT, 8, &SocketOptions::default()).unwrap();
+        Listener::bind(first.address(), 8, &SocketOptions::default()).unwrap();
+        let taken = Listener::claim(first.address()).unwrap_err();
+        assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
+        let address = first.address();
+        drop(first);
+        Listener::claim(address).unwrap();
+    }
 }

@@ -15,9 +15,15 @@ use crate::model::message::Message;
 pub(super) enum Block {
     /// One message in one wire form, made before the block was.
     Message(Arc<Message>, Form),
-    /// Bytes made for one turn: a run of frames, a response, a control frame.
+    /// Bytes made for one turn: a run of frames, a response.
     Bytes(Vec<u8>),
+    /// One connection's control frames, or a stream's head: what stands before the data.
+    Control(Vec<u8>),
 }
+
+/// Size in bytes from which a block of a connection's own is not appended to. What has left of a
+/// block is freed with the whole of it, so that one that grew for ever would never be.
+const OWN_BLOCK_SIZE_MAX: usize = 64 * 1024;
 
 impl Block {
     /// The bytes.
@@ -26,7 +32,7 @@ impl Block {
             Block::Message(message, form) => {
                 message.form(*form, |_| unreachable!("a block is built on a form that was made"))
             }
-            Block::Bytes(bytes) => bytes,
+            Block::Bytes(bytes) | Block::Control(bytes) => bytes,
         }
     }
 }
@@ -70,10 +76,16 @@ impl Outbound {
         }
     }
 
-    /// Adds a control frame before all blocks that have not begun to leave.
+    /// Adds a control frame before all data that has not begun to leave, behind the control frames
+    /// that wait there already: pongs leave in the order of their pings.
     pub(super) fn push_control(&mut self, bytes: Vec<u8>) {
         self.size += size_of_bytes(&bytes);
-        let block = Rc::new(Block::Bytes(bytes));
+        let begun = usize::from(self.sent > 0);
+        if let Some(Block::Control(waiting)) = self.own_block_mut(begun) {
+            waiting.extend_from_slice(&bytes);
+            return;
+        }
+        let block = Rc::new(Block::Control(bytes));
         if self.is_empty() {
             self.queue = Queue::One(block);
             return;
@@ -85,12 +97,13 @@ impl Outbound {
     /// Appends bytes of the connection's own through `write`, into the last block when that is
     /// this connection's alone, so that answers of one turn leave together.
     pub(super) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
-        let last = match &mut self.queue {
-            Queue::Empty => None,
-            Queue::One(block) => Rc::get_mut(block),
-            Queue::Many(queue) => queue.back_mut().and_then(Rc::get_mut),
+        let last = match &self.queue {
+            Queue::Empty | Queue::One(_) => 0,
+            Queue::Many(queue) => queue.len() - 1,
         };
-        if let Some(Block::Bytes(bytes)) = last {
+        if let Some(Block::Bytes(bytes)) = self.own_block_mut(last)
+            && bytes.len() < OWN_BLOCK_SIZE_MAX
+        {
             let before = bytes.len();
             write(bytes);
             self.size += size_of_bytes(&bytes[before..]);
@@ -162,6 +175,15 @@ impl Outbound {
             self.pop_front();
         }
         self.sent = left;
+    }
+
+    /// The block at `index`, if no other queue refers to it.
+    fn own_block_mut(&mut self, index: usize) -> Option<&mut Block> {
+        match &mut self.queue {
+            Queue::One(block) if index == 0 => Rc::get_mut(block),
+            Queue::Many(queue) => queue.get_mut(index).and_then(Rc::get_mut),
+            Queue::Empty | Queue::One(_) => None,
+        }
     }
 
     fn front_size(&self) -> Option<u32> {
@@ -241,6 +263,35 @@ mod tests {
         outbound.consume(2);
         outbound.push_control(b"?".to_vec());
         assert_eq!(unsent(&outbound), "bc?def");
+    }
+
+    #[test]
+    fn control_frames_keep_their_order_and_data_never_joins_their_block() {
+        let mut outbound = Outbound::default();
+        for pong in ["1", "2"] {
+            outbound.push_control(pong.into());
+        }
+        outbound.append(|bytes| bytes.extend_from_slice(b"data"));
+        outbound.push_control(b"3".to_vec());
+        assert_eq!(unsent(&outbound), "123data");
+        outbound.consume(1);
+        for pong in ["4", "5"] {
+            outbound.push_control(pong.into());
+        }
+        assert_eq!(unsent(&outbound), "2345data");
+    }
+
+    #[test]
+    fn a_queue_that_is_never_empty_still_frees_what_has_left() {
+        let mut outbound = Outbound::default();
+        let answer = vec![7; 1000];
+        outbound.append(|bytes| bytes.extend_from_slice(&answer));
+        for _ in 0..10_000 {
+            outbound.append(|bytes| bytes.extend_from_slice(&answer));
+            outbound.consume(answer.len());
+        }
+        let sent = outbound.sent as usize;
+        assert!(sent < 2 * OWN_BLOCK_SIZE_MAX, "{sent} bytes that have left are still held");
     }
 
     #[test]

@@ -16,6 +16,10 @@ use crate::stdx::slab::Key;
 /// The scratch buffer: what one read takes at most, in bytes.
 pub(super) const INPUT_SIZE: usize = 64 * 1024;
 
+/// Requests or messages of one connection that are taken in per turn, so that a buffer full of
+/// small ones does not make the others wait.
+const EVENTS_PER_READ_MAX: usize = 256;
+
 impl Shard {
     /// Reads a connection once and takes in what came. Lists it again if more may be there.
     pub(super) fn read(&mut self, key: Key) {
@@ -60,25 +64,38 @@ impl Shard {
         }
     }
 
-    /// Takes in bytes until they are used up or the connection pauses; then the rest is kept.
+    /// Takes in bytes until they are used up, the connection pauses or has had its share of the
+    /// turn; then the rest is kept.
     fn take_in(&mut self, key: Key, mut bytes: &mut [u8]) {
-        while !bytes.is_empty() {
+        for _ in 0..EVENTS_PER_READ_MAX {
+            if bytes.is_empty() {
+                return;
+            }
             let Some(connection) = self.delivery.connections.get_mut(key) else { return };
             let swallows = matches!(connection.phase, Phase::Lingering(_));
             let used = match &connection.door {
                 _ if swallows => return,
+                Door::Stream(_) => return,
+                // A few bytes may ask for many: what one read holds must not be answered at once.
+                _ if connection.is_open() && connection.queue_is_long() => 0,
                 Door::WebSocket(_) => self.take_in_websocket(key, bytes),
                 _ if !connection.is_open() => return,
                 Door::Http(_) => self.take_in_http(key, bytes),
-                Door::Stream(_) => return,
             };
             if used == 0 {
-                if let Some(connection) = self.delivery.connections.get_mut(key) {
-                    connection.unread = bytes.to_vec();
-                }
-                return;
+                return self.keep_unread(key, bytes);
             }
             bytes = &mut bytes[used..];
+        }
+        if !bytes.is_empty() {
+            self.keep_unread(key, bytes);
+            self.delivery.read_again(key);
+        }
+    }
+
+    fn keep_unread(&mut self, key: Key, bytes: &[u8]) {
+        if let Some(connection) = self.delivery.connections.get_mut(key) {
+            connection.unread = bytes.to_vec();
         }
     }
 
@@ -88,14 +105,20 @@ impl Shard {
         if !connection.is_open() {
             return false;
         }
-        let queue_is_long = connection.outbound.size() > connection.outbound_size_max as usize / 2;
-        !connection.unread.is_empty() || (queue_is_long && !connection.flags.ended)
+        !connection.unread.is_empty() || (connection.queue_is_long() && !connection.flags.ended)
     }
 
     /// The peer has shut its side.
     fn peer_ended(&mut self, key: Key) {
-        let Some(connection) = self.delivery.connections.get(key) else { return };
+        let Some(connection) = self.delivery.connections.get_mut(key) else { return };
+        connection.flags.ended = true;
         let cause = match connection.phase {
+            // Its last answers are on their way; the flush that sends them ends it.
+            Phase::Closing(_)
+                if matches!(connection.door, Door::Http(_)) && !connection.outbound.is_empty() =>
+            {
+                return;
+            }
             Phase::Open => CloseCause::Peer,
             Phase::Closing(cause) | Phase::Lingering(cause) => cause,
         };

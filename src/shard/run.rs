@@ -7,7 +7,7 @@
 use std::os::fd::AsFd as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use super::delivery::Delivery;
@@ -53,13 +53,28 @@ pub enum Stage {
     Stopped = 2,
 }
 
-/// What the process tells its shards while they run.
-#[derive(Debug, Default)]
+/// What the process tells its shards while they run, and they each other.
+#[derive(Debug)]
 pub struct Control {
     stage: AtomicU8,
+    /// Shards that still have connections, or may get some.
+    undrained_count: AtomicU16,
 }
 
 impl Control {
+    /// For so many shards, all of them running.
+    pub fn new(shard_count: u16) -> Control {
+        Control {
+            stage: AtomicU8::new(Stage::Running as u8),
+            undrained_count: AtomicU16::new(shard_count),
+        }
+    }
+
+    /// Each shard says once that its last connection is gone; whether it is the last to.
+    fn drained(&self) -> bool {
+        self.undrained_count.fetch_sub(1, Ordering::AcqRel) == 1
+    }
+
     /// Moves to a later stage; wake the shards afterwards.
     pub fn set(&self, stage: Stage) {
         self.stage.store(stage as u8, Ordering::Release);
@@ -127,6 +142,8 @@ pub struct Shard {
     wake: Arc<Wake>,
     accept_resumes: Option<Instant>,
     deliver_since: Option<Instant>,
+    /// The stop has ended this shard's last connection.
+    is_drained: bool,
     /// Another shard's queue is full and batches wait here.
     mesh_is_behind: bool,
 }
@@ -205,6 +222,7 @@ impl Shard {
             wake,
             accept_resumes: None,
             deliver_since: None,
+            is_drained: false,
             mesh_is_behind: false,
         })
     }
@@ -217,7 +235,15 @@ impl Shard {
                     self.drain();
                     continue;
                 }
-                Stage::Draining if self.delivery.connections.is_empty() => return,
+                Stage::Draining if self.delivery.connections.is_empty() && !self.is_drained => {
+                    // It stays for the others: their last publishes may have their home here.
+                    self.is_drained = true;
+                    if self.control.drained() {
+                        self.control.set(Stage::Stopped);
+                        self.delivery.port.wake_all();
+                        return;
+                    }
+                }
                 Stage::Running | Stage::Draining => {}
                 Stage::Stopped => return,
             }

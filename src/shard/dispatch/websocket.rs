@@ -100,6 +100,10 @@ impl Shard {
             Event::Close(received) => self.peer_closes(key, received),
             Event::Fail(close) => self.fail(key, &close),
         }
+        if used == bytes.len() {
+            // Frees a message that was gathered from several reads; nothing may follow it for long.
+            let _ = reader.read(&mut [], &limits, &mut inflater);
+        }
         self.inflater = Some(inflater);
         if let Some(Connection { door: Door::WebSocket(door), .. }) =
             self.delivery.connections.get_mut(key)
