@@ -8,7 +8,7 @@
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pattern {
     negated: bool,
-    /// The text between stars, lower case; one part means no star.
+    /// The text between stars, folded; one part means no star.
     parts: Vec<String>,
 }
 
@@ -65,23 +65,34 @@ impl Patterns {
                 positive_matched = positive_matched || pattern.matches_folded(&name);
             }
         }
-        !positive_seen || positive_matched
+        positive_matched || !positive_seen
     }
 }
 
-/// Folds case one character to one character, so that ß, ı and ſ match only themselves.
+/// Folds case as JavaScript's `i` flag does without `u` (ECMA-262 §22.2.2.7.3, Canonicalize): to
+/// upper case, one UTF-16 code unit to one. So ß, ı and ſ match only themselves, and so does every
+/// character outside the Basic Multilingual Plane.
 fn fold(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            let mut lower = c.to_lowercase();
-            match (lower.next(), lower.next()) {
-                // K (Kelvin) and the like fold into ASCII only by Unicode's rules, which the
-                // JavaScript `i` flag without `u` does not apply.
-                (Some(l), None) if (c.is_ascii() || !l.is_ascii()) && u32::from(c) <= 0xFFFF => l,
-                _ => c,
-            }
-        })
-        .collect()
+    if text.is_ascii() {
+        return text.to_ascii_uppercase();
+    }
+    text.chars().map(canonical).collect()
+}
+
+fn canonical(c: char) -> char {
+    let mut upper = c.to_uppercase();
+    match (upper.next(), upper.next()) {
+        (Some(u), None)
+            if is_code_unit(c) && is_code_unit(u) && (c.is_ascii() || !u.is_ascii()) =>
+        {
+            u
+        }
+        _ => c,
+    }
+}
+
+fn is_code_unit(c: char) -> bool {
+    u32::from(c) <= 0xFFFF
 }
 
 #[cfg(test)]
