@@ -6,14 +6,14 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// A running broker; killed when dropped.
-pub struct Broker {
+pub(crate) struct Broker {
     process: Child,
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
 }
 
 impl Broker {
     /// Starts one with so many shards, and waits until it listens.
-    pub fn start(shards: u16) -> Broker {
+    pub(crate) fn start(shards: u16) -> Broker {
         let mut process = command("127.0.0.1:0", shards).spawn().expect("the binary runs");
         let stdout = process.stdout.take().expect("piped");
         let mut line = String::new();
@@ -24,14 +24,14 @@ impl Broker {
     }
 
     /// A connection on which nothing is waited for longer than 10 seconds.
-    pub fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("it listens");
         stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a socket option");
         stream
     }
 
     /// Sends SIGTERM and waits for the end.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         let id = i32::try_from(self.process.id()).expect("a process id");
         let id = rustix::process::Pid::from_raw(id).expect("not zero");
         rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it is ours");
@@ -48,7 +48,7 @@ impl Drop for Broker {
 }
 
 /// The binary with a clean environment, told where to listen.
-pub fn command(listen: &str, shards: u16) -> Command {
+pub(crate) fn command(listen: &str, shards: u16) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fanwire"));
     command.env_clear().args(["--listen", listen, "--shards", &shards.to_string()]);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -56,12 +56,12 @@ pub fn command(listen: &str, shards: u16) -> Command {
 }
 
 /// An upgraded WebSocket whose welcome was read.
-pub struct WebSocket {
+pub(crate) struct WebSocket {
     stream: TcpStream,
 }
 
 impl WebSocket {
-    pub fn open(broker: &Broker) -> WebSocket {
+    pub(crate) fn open(broker: &Broker) -> WebSocket {
         let mut stream = broker.connect();
         let request = "GET /apps/demo HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\
                        Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
@@ -79,18 +79,18 @@ impl WebSocket {
         socket
     }
 
-    pub fn subscribe(&mut self, topic: &str) {
+    pub(crate) fn subscribe(&mut self, topic: &str) {
         let command = format!(r#"{{"type":"subscribe","data":{{"topic":"{topic}"}}}}"#);
         self.send(&frame(1, command.as_bytes()));
         self.receive();
     }
 
-    pub fn send(&mut self, frames: &[u8]) {
+    pub(crate) fn send(&mut self, frames: &[u8]) {
         self.stream.write_all(frames).expect("sent");
     }
 
     /// The next frame's opcode and payload.
-    pub fn receive(&mut self) -> (u8, Vec<u8>) {
+    pub(crate) fn receive(&mut self) -> (u8, Vec<u8>) {
         let mut head = [0; 2];
         self.stream.read_exact(&mut head).expect("a frame");
         let size = match head[1] {
@@ -111,7 +111,7 @@ impl WebSocket {
 }
 
 /// A client's frame of at most 125 bytes, masked with zero.
-pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let size = u8::try_from(payload.len()).expect("short");
     let mut frame = vec![0x80 | opcode, 0x80 | size, 0, 0, 0, 0];
     frame.extend_from_slice(payload);

@@ -2,4 +2,4 @@
 
 mod client;
 
-pub use client::{Broker, WebSocket, command, frame};
+pub(crate) use client::{Broker, WebSocket, command, frame};
