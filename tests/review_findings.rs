@@ -93,7 +93,7 @@ fn a_stop_answers_publishes_whose_home_has_no_connections() {
             let request = |n: usize| {
                 format!("POST /v1/demo/topics/{n} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
             };
-            let requests: String = (0..8).map(request).collect();
+            let requests = (0..8).map(request).collect::<Vec<_>>().concat();
             while stream.write_all(requests.as_bytes()).is_ok() {}
         });
         let reading = std::thread::spawn(move || {
