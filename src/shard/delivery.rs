@@ -111,6 +111,8 @@ impl Delivery {
         connection.phase = Phase::Closing(cause);
         connection.began = now;
         connection.unread = Vec::new();
+        // No further registration will be told: what is queued leaves, then the stream ends.
+        connection.flags.held = false;
         self.retired.push(key);
         self.mark_dirty(key);
     }
@@ -236,9 +238,7 @@ impl Delivery {
         door.pending = door.pending.saturating_sub(1);
         if door.pending == 0 {
             // Events of topics that were registered earlier wait behind the head.
-            let head = std::mem::take(&mut door.head);
             connection.flags.held = false;
-            connection.outbound.push_control(head);
             self.mark_dirty(key);
         }
     }
@@ -258,6 +258,10 @@ impl Delivery {
             let (date, applications) = (&self.date, &self.applications);
             connection.outbound.append(|out| respond::write(out, answer, date, applications));
             wrote = true;
+            if close {
+                // RFC 9112 §9.6: nothing is answered behind the one that says `close`.
+                break;
+            }
         }
         if door.answers.is_empty() {
             door.answers.shrink_to(4);
