@@ -7,7 +7,7 @@
 use std::os::fd::AsFd as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::delivery::Delivery;
@@ -38,6 +38,9 @@ const JSON_DEPTH_MAX: usize = 128;
 /// How soon a full queue of another shard is tried again.
 const MESH_RETRY: Duration = Duration::from_millis(1);
 
+/// How often a shard that has no connection left looks whether the others have any.
+const LEAVE_RETRY: Duration = Duration::from_millis(5);
+
 /// How far the process's stop has come.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
@@ -54,6 +57,8 @@ pub enum Stage {
 #[derive(Debug, Default)]
 pub struct Control {
     stage: AtomicU8,
+    /// Shards that drain and have no connection left.
+    finished_count: AtomicUsize,
 }
 
 impl Control {
@@ -69,6 +74,14 @@ impl Control {
             1 => Stage::Draining,
             _ => Stage::Stopped,
         }
+    }
+
+    fn finish(&self) {
+        self.finished_count.fetch_add(1, Ordering::AcqRel);
+    }
+
+    fn finished_count(&self) -> usize {
+        self.finished_count.load(Ordering::Acquire)
     }
 }
 
@@ -126,6 +139,8 @@ pub struct Shard {
     deliver_since: Option<Instant>,
     /// Another shard's queue is full and batches wait here.
     mesh_is_behind: bool,
+    /// Draining has come to its end here.
+    is_finished: bool,
 }
 
 impl Shard {
@@ -202,6 +217,7 @@ impl Shard {
             accept_resumes: None,
             deliver_since: None,
             mesh_is_behind: false,
+            is_finished: false,
         })
     }
 
@@ -214,7 +230,7 @@ impl Shard {
                     self.drain();
                     continue;
                 }
-                Stage::Draining if self.delivery.connections.is_empty() => return,
+                Stage::Draining if self.may_leave() => return,
                 Stage::Draining => {}
                 Stage::Stopped => return,
             }
@@ -227,6 +243,16 @@ impl Shard {
             }
             self.wake.set_awake();
         }
+    }
+
+    /// Whether no shard has a connection left. Until then this one goes on as a home: publishes
+    /// under way elsewhere wait for its answers.
+    fn may_leave(&mut self) -> bool {
+        if !self.is_finished && self.delivery.connections.is_empty() {
+            self.is_finished = true;
+            self.control.finish();
+        }
+        self.is_finished && self.control.finished_count() == self.delivery.all_counters.len()
     }
 
     /// One turn; whether something is left that needs no event to go on.
@@ -340,7 +366,8 @@ impl Shard {
         let deliver = self.deliver_since.map(|since| until(since + delay_max));
         let accept = self.accept_resumes.map(until);
         let mesh = self.mesh_is_behind.then_some(MESH_RETRY);
-        [timer, deliver, accept, mesh].into_iter().flatten().min()
+        let leave = self.is_finished.then_some(LEAVE_RETRY);
+        [timer, deliver, accept, mesh, leave].into_iter().flatten().min()
     }
 
     pub(super) fn pause_accepting(&mut self, pause_ms: u64) {
