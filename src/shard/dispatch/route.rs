@@ -74,7 +74,8 @@ pub(super) fn route<'a>(head: &Head<'a>) -> Routed<'a> {
     let found = match *head.method {
         Method::GET | Method::HEAD => get,
         Method::POST => post,
-        Method::OPTIONS => return Routed::Options(get.or(post), allow),
+        // Of two, the publish: a page needs no preflight, and knows no application.
+        Method::OPTIONS => return Routed::Options(post.or(get), allow),
         _ => None,
     };
     match found {
