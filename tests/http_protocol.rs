@@ -8,7 +8,8 @@ const TOPIC: &str = "/v1/demo/topics/t";
 
 fn post_bytes(target: &str, body: &str) -> Vec<u8> {
     let size = body.len();
-    format!("POST {target} HTTP/1.1\r\nHost: t\r\nContent-Length: {size}\r\n\r\n{body}").into_bytes()
+    format!("POST {target} HTTP/1.1\r\nHost: t\r\nContent-Length: {size}\r\n\r\n{body}")
+        .into_bytes()
 }
 
 fn get_bytes(target: &str) -> Vec<u8> {
@@ -59,7 +60,10 @@ fn pipelined_answers_come_in_order_whatever_the_homes() {
                 let body = json(&answer.body);
                 match n % 7 {
                     3 => assert_eq!(body["status"], "ok"),
-                    5 => assert_eq!((answer.status, answer.problem().as_str()), (404, "unknown_route")),
+                    5 => assert_eq!(
+                        (answer.status, answer.problem().as_str()),
+                        (404, "unknown_route")
+                    ),
                     _ => {
                         let (home, offset) = position(body["position"].as_str().unwrap());
                         assert_eq!(usize::from(home), n % topics.len(), "answer {n} of {depth}");
@@ -101,7 +105,8 @@ fn a_request_may_be_cut_anywhere() {
     on_each(|broker| {
         let mut socket = broker.websocket();
         socket.subscribe("t");
-        let chunked = b"POST /v1/demo/topics/t HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n\
+        let chunked =
+            b"POST /v1/demo/topics/t HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n\
             5;ext=\"x\"\r\nhello\r\n6\r\n world\r\n0\r\nTrailer: x\r\n\r\n";
         for whole in [post_bytes(TOPIC, "hello world"), chunked.to_vec()] {
             let mut http = broker.http();
@@ -137,7 +142,9 @@ fn chunks_and_expectations_are_understood() {
         http.send(format!("{head}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"));
         assert_eq!(http.response().status, 200);
         assert_eq!(socket.value()["data"], "");
-        http.send(format!("{head}Transfer-Encoding: Chunked\r\n\r\n00A\r\n0123456789\r\n0\r\n\r\n"));
+        http.send(format!(
+            "{head}Transfer-Encoding: Chunked\r\n\r\n00A\r\n0123456789\r\n0\r\n\r\n"
+        ));
         assert_eq!(http.response().status, 200);
         assert_eq!(socket.value()["data"], "0123456789");
 
@@ -200,12 +207,29 @@ fn what_does_not_exist_is_told() {
     on_each(|broker| {
         let mut http = broker.http();
         for target in [
-            "/x", "/v1", "/v1/", "/v1/demo", "/v1/demo/", "/v1//events", "/v1/demo/topics", "/apps",
-            "/apps/", "/apps/demo/x", "/api/topics/demo", "/api/topics//publish", "/metrics/",
-            "/V1/demo/events", "//", "/health",
+            "/x",
+            "/v1",
+            "/v1/",
+            "/v1/demo",
+            "/v1/demo/",
+            "/v1//events",
+            "/v1/demo/topics",
+            "/apps",
+            "/apps/",
+            "/apps/demo/x",
+            "/api/topics/demo",
+            "/api/topics//publish",
+            "/metrics/",
+            "/V1/demo/events",
+            "//",
+            "/health",
         ] {
             let answer = http.request("GET", target, &[], b"");
-            assert_eq!((answer.status, answer.problem().as_str()), (404, "unknown_route"), "{target}");
+            assert_eq!(
+                (answer.status, answer.problem().as_str()),
+                (404, "unknown_route"),
+                "{target}"
+            );
         }
         for target in ["/v1/none/events?topics=a", "/apps/none", "/v1/DEMO/events?topics=a"] {
             let answer = http.request("GET", target, &[], b"");
@@ -223,7 +247,11 @@ fn what_does_not_exist_is_told() {
         ] {
             let answer = http.request(method, target, &[], b"");
             assert_eq!(answer.problem(), "bad_method");
-            assert_eq!((answer.status, answer.header("allow")), (405, Some(allow)), "{method} {target}");
+            assert_eq!(
+                (answer.status, answer.header("allow")),
+                (405, Some(allow)),
+                "{method} {target}"
+            );
         }
         // Still the same connection.
         assert_eq!(http.request("GET", "/health/live", &[], b"").status, 200);
@@ -235,7 +263,8 @@ fn what_could_be_read_in_two_ways_is_refused_and_ends_the_connection() {
     on_each(|broker| {
         let mut socket = broker.websocket();
         socket.subscribe("t");
-        let second = "POST /v1/demo/topics/t HTTP/1.1\r\nHost: t\r\nContent-Length: 8\r\n\r\nsmuggled";
+        let second =
+            "POST /v1/demo/topics/t HTTP/1.1\r\nHost: t\r\nContent-Length: 8\r\n\r\nsmuggled";
         for fields in [
             "Content-Length: 1\r\nContent-Length: 1\r\n",
             "Content-Length: 1\r\nContent-Length: 2\r\n",
@@ -273,9 +302,16 @@ fn what_could_be_read_in_two_ways_is_refused_and_ends_the_connection() {
             http.expect_end();
         }
         for body in [
-            "1\r\nx\r\n0\r\n\r", "g\r\nx\r\n0\r\n\r\n", "1 \r\nx\r\n0\r\n\r\n", "-1\r\nx\r\n0\r\n\r\n",
-            "1\nx\n0\n\n", "1\r\nxy\r\n0\r\n\r\n", "fffffffffffffffff\r\nx", "\r\n1\r\nx\r\n0\r\n\r\n",
-            "0x1\r\nx\r\n0\r\n\r\n", "1;a\nb\r\nx\r\n0\r\n\r\n",
+            "1\r\nx\r\n0\r\n\r",
+            "g\r\nx\r\n0\r\n\r\n",
+            "1 \r\nx\r\n0\r\n\r\n",
+            "-1\r\nx\r\n0\r\n\r\n",
+            "1\nx\n0\n\n",
+            "1\r\nxy\r\n0\r\n\r\n",
+            "fffffffffffffffff\r\nx",
+            "\r\n1\r\nx\r\n0\r\n\r\n",
+            "0x1\r\nx\r\n0\r\n\r\n",
+            "1;a\nb\r\nx\r\n0\r\n\r\n",
         ] {
             let mut http = broker.http();
             http.send(format!(
@@ -314,12 +350,21 @@ fn garbage_is_answered_once_and_costs_a_connection_each() {
             http.send(bytes);
             let answer = http.response();
             let shown = String::from_utf8_lossy(bytes);
-            assert_eq!((answer.status, answer.header("connection")), (status, Some("close")), "{shown}");
+            assert_eq!(
+                (answer.status, answer.header("connection")),
+                (status, Some("close")),
+                "{shown}"
+            );
             http.expect_end();
         }
         // A percent-encoding that is none, and a topic that is none, cost no connection.
         let mut http = broker.http();
-        for target in ["/v1/demo/topics/%zz", "/v1/demo/topics/%ff", "/v1/demo/topics/%0a", "/v1/demo/topics/"] {
+        for target in [
+            "/v1/demo/topics/%zz",
+            "/v1/demo/topics/%ff",
+            "/v1/demo/topics/%0a",
+            "/v1/demo/topics/",
+        ] {
             assert_eq!(http.request("POST", target, &[], b"x").status, 400, "{target}");
         }
         assert_eq!(http.request("GET", "/v1/demo/events?topics=%", &[], b"").status, 400);
@@ -340,7 +385,11 @@ fn sizes_over_their_limits_are_refused_at_the_limit() {
                 let _ = http.stream();
                 http.send(format!("GET {} HTTP/1.1\r\nHost: t\r\n\r\n", target(size)));
                 let answer = http.response();
-                assert_eq!((answer.status, answer.problem().as_str()), (414, "target_too_long"), "{size}");
+                assert_eq!(
+                    (answer.status, answer.problem().as_str()),
+                    (414, "target_too_long"),
+                    "{size}"
+                );
                 http.expect_end();
             }
             let request = |size: usize| {
@@ -355,7 +404,11 @@ fn sizes_over_their_limits_are_refused_at_the_limit() {
                 let mut http = broker.http();
                 http.send(request(size));
                 let answer = http.response();
-                assert_eq!((answer.status, answer.problem().as_str()), (431, "headers_too_large"), "{size}");
+                assert_eq!(
+                    (answer.status, answer.problem().as_str()),
+                    (431, "headers_too_large"),
+                    "{size}"
+                );
                 http.expect_end();
             }
             let mut http = broker.http();
@@ -389,7 +442,10 @@ fn those_who_dawdle_are_told_and_closed() {
             answered(b"GET / HT", Some("timeout"));
             answered(b"P", Some("timeout"));
             answered(b"POST / HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nab", Some("timeout"));
-            answered(b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n", Some("timeout"));
+            answered(
+                b"POST / HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n",
+                Some("timeout"),
+            );
             answered(b"", None);
             // A kept connection that goes quiet ends without a word.
             let mut http = broker.http();

@@ -59,9 +59,17 @@ fn odd_payloads_and_absent_types_are_taken() {
             (r#""payload":"""#, "broadcast", "\"\""),
             (r#""payload":null"#, "broadcast", "null"),
             (r#""messageType":null,"payload":0"#, "broadcast", "0"),
-            (r#""messageType":null,"compress":null,"id":null,"payload":false"#, "broadcast", "false"),
+            (
+                r#""messageType":null,"compress":null,"id":null,"payload":false"#,
+                "broadcast",
+                "false",
+            ),
             (r#""messageType":"","payload":-0"#, "", "-0"),
-            (r#""payload":123456789012345678901234567890"#, "broadcast", "123456789012345678901234567890"),
+            (
+                r#""payload":123456789012345678901234567890"#,
+                "broadcast",
+                "123456789012345678901234567890",
+            ),
             (r#""payload":{ "b" : 1 , "a" : 2 }"#, "broadcast", r#"{ "b" : 1 , "a" : 2 }"#),
             (r#""payload":"\ud83d\ude00\u0000""#, "broadcast", r#""\ud83d\ude00\u0000""#),
         ] {
@@ -86,7 +94,8 @@ fn every_connection_hears_its_private_topic_from_every_shard() {
         let ids: Vec<String> = sockets.iter().map(|socket| socket.id.clone()).collect();
         for from in 0..sockets.len() {
             for (to, id) in ids.iter().enumerate() {
-                let fields = format!(r#""messageType":"response","payload":[{from},{to}],"id":"q""#);
+                let fields =
+                    format!(r#""messageType":"response","payload":[{from},{to}],"id":"q""#);
                 sockets[from].send(&publish(&format!("priv/{id}"), &fields));
                 if from != to {
                     assert_eq!(sockets[from].value()["topic"], "priv/acks");
@@ -253,7 +262,10 @@ fn broken_frames_close_with_the_standards_codes() {
 fn topics_and_sizes_that_are_not_allowed_close() {
     on_each(|broker| {
         for (text, reason) in [
-            (r#"{"type":"subscribe","data":{"topic":"priv/x"}}"#, "Subscription to private topic is forbidden!"),
+            (
+                r#"{"type":"subscribe","data":{"topic":"priv/x"}}"#,
+                "Subscription to private topic is forbidden!",
+            ),
             (r#"{"type":"message","data":{"payload":1}}"#, "Inbound messages are not enabled!"),
         ] {
             let mut socket = broker.websocket();
@@ -293,7 +305,8 @@ fn compressed_messages_are_binary_and_deflated_where_that_was_agreed() {
         let message = "fan ".repeat(400);
         for (compress, via_http) in [(true, true), (true, false), (false, true)] {
             if via_http {
-                let body = format!(r#"{{"topic":"c","message":"{message}","compress":{compress}}}"#);
+                let body =
+                    format!(r#"{{"topic":"c","message":"{message}","compress":{compress}}}"#);
                 post(&mut broker.http(), "/api/topics/demo/publish", body.as_bytes());
             } else {
                 let mut publisher = broker.websocket();
@@ -370,7 +383,10 @@ fn the_closing_handshake_holds_in_both_directions() {
         for (payload, answer) in [
             (b"".to_vec(), b"".to_vec()),
             (1000_u16.to_be_bytes().to_vec(), 1000_u16.to_be_bytes().to_vec()),
-            ([4000_u16.to_be_bytes().as_slice(), "bye é".as_bytes()].concat(), 4000_u16.to_be_bytes().to_vec()),
+            (
+                [4000_u16.to_be_bytes().as_slice(), "bye é".as_bytes()].concat(),
+                4000_u16.to_be_bytes().to_vec(),
+            ),
         ] {
             let mut socket = broker.websocket();
             socket.send_bytes(&frame(true, 8, &payload));
@@ -423,7 +439,9 @@ fn an_independent_client_agrees() {
         client.send(subscribe.into()).unwrap();
         assert!(client.read().unwrap().into_text().unwrap().contains("\"t\""));
         for size in [0, 125, 126, 5000] {
-            client.send(publish("t", &format!("\"payload\":\"{}\"", "y".repeat(size))).into()).unwrap();
+            client
+                .send(publish("t", &format!("\"payload\":\"{}\"", "y".repeat(size))).into())
+                .unwrap();
             let got = [client.read().unwrap(), client.read().unwrap()];
             assert!(got.iter().any(|message| message.len() > size + 100), "{got:?}");
         }
@@ -457,7 +475,8 @@ fn inflate(frame: &Frame) -> Vec<u8> {
 }
 
 fn deflate(text: &[u8]) -> Vec<u8> {
-    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
+    let mut encoder =
+        flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
     encoder.write_all(text).unwrap();
     encoder.flush().unwrap();
     let bytes = encoder.get_ref().clone();

@@ -330,7 +330,9 @@ impl World {
     fn listen(&mut self, shard: usize) {
         for happened in std::mem::take(&mut self.ears[shard].happened) {
             match happened {
-                Happened::Delivered(form, run, members) => self.delivered(shard, form, &run, &members),
+                Happened::Delivered(form, run, members) => {
+                    self.delivered(shard, form, &run, &members)
+                }
                 Happened::Private(key, message) => {
                     if let Some(session) = self.sessions[shard].get_mut(key) {
                         assert_eq!(session.app, message.publication.app);
@@ -407,8 +409,11 @@ impl World {
         };
         let reached = self.reached.get(&(shard, topic.clone())).copied().unwrap_or(0);
         let placed = self.placed.get(topic).map(Vec::as_slice).unwrap_or_default();
-        let expected: Vec<u64> =
-            placed.iter().copied().filter(|offset| (after + 1..=reached).contains(offset)).collect();
+        let expected: Vec<u64> = placed
+            .iter()
+            .copied()
+            .filter(|offset| (after + 1..=reached).contains(offset))
+            .collect();
         let got: Vec<u64> = subscription.got.iter().map(|(offset, _)| *offset).collect();
         assert_eq!(got, expected, "{topic:?} on shard {shard} after {after}");
         let mut last = after;

@@ -39,7 +39,10 @@ impl Metrics {
         let name_size = line.find(['{', ' ']).expect("a value");
         let (name, mut rest) = line.split_at(name_size);
         let legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
-        assert!(name.chars().all(legal) && !name.starts_with(|c: char| c.is_ascii_digit()), "{line}");
+        assert!(
+            name.chars().all(legal) && !name.starts_with(|c: char| c.is_ascii_digit()),
+            "{line}"
+        );
         let suffix = name.strip_prefix(family).expect("a sample follows its family's head");
         let suffixes: &[&str] =
             if self.kinds[family] == "histogram" { &["_bucket", "_sum", "_count"] } else { &[""] };

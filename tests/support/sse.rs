@@ -98,7 +98,12 @@ pub(crate) struct EventStream {
 impl EventStream {
     /// Asks for a stream and reads its head, which must be a 200.
     pub(crate) fn open(mut http: Http, target: &str) -> EventStream {
-        http.send(super::http::request_bytes("GET", target, &[("Accept", "text/event-stream")], b""));
+        http.send(super::http::request_bytes(
+            "GET",
+            target,
+            &[("Accept", "text/event-stream")],
+            b"",
+        ));
         EventStream::begin(http)
     }
 
@@ -125,6 +130,8 @@ impl EventStream {
             if !self.read() {
                 return None;
             }
+            // Heartbeats keep a read from ever ending in its timeout.
+            assert!(self.parser.comment_count < 4, "heartbeats, and no event");
         }
     }
 

@@ -43,7 +43,10 @@ impl WebSocket {
         http.send(upgrade_bytes(target, headers));
         let mut socket = WebSocket::begin(http);
         let welcome = socket.value();
-        assert_eq!((&welcome["topic"], &welcome["messageType"]), (&"main".into(), &"welcome".into()));
+        assert_eq!(
+            (&welcome["topic"], &welcome["messageType"]),
+            (&"main".into(), &"welcome".into())
+        );
         let id = welcome["data"]["connection"]["id"].as_str().expect("an id");
         id.clone_into(&mut socket.id);
         socket
@@ -92,7 +95,10 @@ impl WebSocket {
         match self.reader.read_exact(&mut head) {
             Ok(()) => {}
             Err(error)
-                if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) =>
+                if matches!(
+                    error.kind(),
+                    ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset
+                ) =>
             {
                 return None;
             }
