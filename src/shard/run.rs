@@ -104,8 +104,8 @@ pub struct ShardSeed {
     pub counters: Arc<[ShardCounters]>,
     /// The stop.
     pub control: Arc<Control>,
-    /// When the process started, Unix seconds, for its metrics.
-    pub started_unix_seconds: u64,
+    /// When the process started, Unix milliseconds, for its metrics.
+    pub started_unix_ms: u64,
 }
 
 /// One shard on its own thread.
@@ -127,7 +127,7 @@ pub struct Shard {
     pub(super) refusal_log: RateLimit,
     pub(super) connections_max: usize,
     pub(super) stage: Stage,
-    pub(super) started_unix_seconds: u64,
+    pub(super) started_unix_ms: u64,
     /// Wall clock of this turn, Unix milliseconds.
     pub(super) time_ms: u64,
     ready: Vec<Ready>,
@@ -207,7 +207,7 @@ impl Shard {
             refusal_log: RateLimit::new(10, Duration::from_secs(1)),
             connections_max: seed.connections_max,
             stage: Stage::Running,
-            started_unix_seconds: seed.started_unix_seconds,
+            started_unix_ms: seed.started_unix_ms,
             time_ms,
             ready: Vec::new(),
             again: Vec::new(),
