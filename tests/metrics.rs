@@ -77,8 +77,6 @@ fn counts_are_true() {
         let refused = |code| metrics.count("fanwire_refusals_total", &[("code", code)]);
         assert_eq!((refused("bad_topic"), refused("unknown_application")), (1, 1));
         assert_eq!(metrics.count("fanwire_panics_total", &[]), 0);
-        let turned = metrics.count("fanwire_publish_to_flush_seconds_count", &[]);
-        assert!(turned > 0, "the latency of a publish is observed");
         metrics.check_histograms();
     });
 }

@@ -7,7 +7,7 @@ use std::io::Write as _;
 use support::{Broker, EventStream, json, on_each_with, post};
 
 const LIMITED: &str =
-    "[[applications]]\nid = \"demo\"\nopen = true\nlimits.outbound_size_max = 65536\n";
+    "[[applications]]\nid = \"demo\"\nopen = true\nlimits.outbound_size_max = \"300KiB\"\n";
 
 /// More than the kernel's buffers on both sides and the queue together.
 const FLOOD_SIZE: usize = 24 << 20;
@@ -147,6 +147,32 @@ fn a_publisher_that_reads_no_answers_is_paused_and_resumed() {
             finishing.join().unwrap();
             http.end();
             http.expect_end();
+        },
+    );
+}
+
+#[test]
+fn socket_buffers_are_as_configured() {
+    on_each_with(
+        |setup| setup.with("SHARDS_SOCKET_SEND_SIZE", "8KiB"),
+        |broker| {
+            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+            let socket = socket.expect("a socket");
+            socket.set_recv_buffer_size(8 << 10).expect("a small buffer");
+            socket.connect(&broker.address.into()).expect("the broker listens");
+            let _reader =
+                EventStream::open(support::Http::new(socket.into()), "/v1/demo/events?topics=b");
+            let before = broker.metrics().count("fanwire_sent_bytes_total", &[]);
+            let mut http = broker.http();
+            let body = "b".repeat(100_000);
+            for _ in 0..5 {
+                post(&mut http, "/v1/demo/topics/b", body.as_bytes());
+            }
+            // The kernel's own choice would have taken all of it.
+            let metrics = broker.metrics();
+            let taken = metrics.count("fanwire_sent_bytes_total", &[]) - before;
+            assert!(taken < 200_000, "{taken} bytes were taken");
+            assert!(metrics.count("fanwire_sends_short_total", &[]) > 0);
         },
     );
 }
