@@ -110,7 +110,7 @@ fn start(
             applications: Arc::clone(applications),
             counters: Arc::clone(&counters),
             control: Arc::clone(&control),
-            started_unix_seconds: clock::unix_ms() / 1000,
+            started_unix_ms: clock::unix_ms(),
         };
         running.threads.push(spawn(
             seed,

@@ -118,10 +118,8 @@ pub(super) struct WebSocketDoor {
 /// A stream of events. It reads nothing but the peer's end.
 #[derive(Debug)]
 pub(super) struct StreamDoor {
-    /// Subscribes not yet answered; the head is sent when none is left.
+    /// Subscribes not yet answered; the head, queued behind earlier answers, leaves with the last.
     pub(super) pending: u32,
-    /// The head, until it is sent.
-    pub(super) head: Vec<u8>,
     /// The last offset per home, when the stream's topics have several.
     pub(super) cursor: Option<Box<Cursor>>,
 }

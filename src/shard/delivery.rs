@@ -257,9 +257,7 @@ impl Delivery {
         door.pending = door.pending.saturating_sub(1);
         if door.pending == 0 {
             // Events of topics that were registered earlier wait behind the head.
-            let head = std::mem::take(&mut door.head);
             connection.flags.held = false;
-            connection.outbound.push_control(head);
             self.mark_dirty(key);
         }
     }

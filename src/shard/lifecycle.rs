@@ -54,6 +54,7 @@ impl Shard {
             return;
         }
         self.delivery.counters().accept();
+        self.delivery.options.socket.apply(&fd);
         let now = self.delivery.now;
         let key = self.delivery.connections.insert(Connection::new(fd, peer, now));
         let connection = self.delivery.connections.get(key).expect("just inserted");

@@ -97,6 +97,15 @@ impl SocketOptions {
         let share = descriptors.saturating_sub(reserved) / shards;
         usize::try_from(share).unwrap_or(usize::MAX).max(1)
     }
+
+    /// Sets an accepted socket's kernel buffers. Not inherited from the listener, because a size
+    /// set there would end the kernel's own tuning for good, also where only one of both is set.
+    pub(super) fn apply(&self, socket: &std::os::fd::OwnedFd) {
+        let socket = socket2::SockRef::from(socket);
+        // The kernel cuts sizes to its limits; it refuses none.
+        let _ = self.receive_size.map(|size| socket.set_recv_buffer_size(size));
+        let _ = self.send_size.map(|size| socket.set_send_buffer_size(size));
+    }
 }
 
 impl Default for SocketOptions {

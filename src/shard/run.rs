@@ -109,8 +109,8 @@ pub struct ShardSeed {
     pub counters: Arc<[ShardCounters]>,
     /// The stop.
     pub control: Arc<Control>,
-    /// When the process started, Unix seconds, for its metrics.
-    pub started_unix_seconds: u64,
+    /// When the process started, Unix milliseconds, for its metrics.
+    pub started_unix_ms: u64,
 }
 
 /// One shard on its own thread.
@@ -132,7 +132,7 @@ pub struct Shard {
     pub(super) refusal_log: RateLimit,
     pub(super) connections_max: usize,
     pub(super) stage: Stage,
-    pub(super) started_unix_seconds: u64,
+    pub(super) started_unix_ms: u64,
     /// Wall clock of this turn, Unix microseconds.
     pub(super) time_us: u64,
     ready: Vec<Ready>,
@@ -213,7 +213,7 @@ impl Shard {
             refusal_log: RateLimit::new(10, Duration::from_secs(1)),
             connections_max: seed.connections_max,
             stage: Stage::Running,
-            started_unix_seconds: seed.started_unix_seconds,
+            started_unix_ms: seed.started_unix_ms,
             time_us,
             ready: Vec::new(),
             again: Vec::new(),

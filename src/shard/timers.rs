@@ -73,7 +73,7 @@ impl Shard {
             Due::End(cause) => return self.delivery.doom(key, cause),
             Due::RequestTimeout(detail) => {
                 let refused = Refused::new(Refusal::Timeout, detail);
-                self.refuse_and_close(key, &refused, Terms::CLOSING, CloseCause::Timeout);
+                self.refuse_and_close(key, &refused, Terms::CLOSING, CloseCause::Timeout, &[]);
             }
             Due::Ping => self.ping(key),
             Due::CloseIdle => {

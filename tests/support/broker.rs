@@ -5,10 +5,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crossbeam_channel::{Receiver, bounded};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Http, Metrics, WebSocket, position, post};
@@ -115,7 +115,7 @@ pub(crate) struct Broker {
 impl Broker {
     fn watch(mut child: Child, variant: Variant) -> Result<Broker, (ExitStatus, String)> {
         let log = Arc::new(Mutex::new(String::new()));
-        let (ended_tx, ended) = channel();
+        let (ended_tx, ended) = bounded(1);
         let mut errors = BufReader::new(child.stderr.take().expect("piped"));
         let lines = Arc::clone(&log);
         std::thread::spawn(move || {

@@ -130,6 +130,8 @@ impl EventStream {
             if !self.read() {
                 return None;
             }
+            // Heartbeats keep a read from ever ending in its timeout.
+            assert!(self.parser.comment_count < 4, "heartbeats, and no event");
         }
     }
 

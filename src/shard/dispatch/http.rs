@@ -53,8 +53,10 @@ impl Shard {
         let mut scratch = self.scratch.take().unwrap_or_default();
         let limits = limits(&options);
         let applications = Arc::clone(&self.delivery.applications);
-        let (used, decoded) = decoder
-            .decode(bytes, &mut scratch, &limits, |head| admit(head, &applications, &options));
+        let mut allow = "";
+        let (used, decoded) = decoder.decode(bytes, &mut scratch, &limits, |head| {
+            admit(head, &applications, &options, &mut allow)
+        });
         match decoded {
             Decoded::NeedMore => {}
             Decoded::Continue => self.answer_with(key, INTERIM, |out, _| {
@@ -71,7 +73,10 @@ impl Shard {
                     413 | 414 | 431 => CloseCause::TooBig,
                     _ => CloseCause::Protocol,
                 };
-                self.refuse_and_close(key, &refused, terms, cause);
+                // RFC 9110 §15.5.6: a 405 names the methods there are.
+                let fields = [("Allow", allow)];
+                let fields = if allow.is_empty() { &[] } else { &fields[..] };
+                self.refuse_and_close(key, &refused, terms, cause, fields);
             }
         }
         scratch.release();
@@ -253,10 +258,11 @@ impl Shard {
         refused: &Refused,
         terms: Terms,
         cause: CloseCause,
+        fields: &[(&str, &str)],
     ) {
         self.count_refusal(key, refused);
         let terms = terms.closing();
-        self.answer_as(key, terms, cause, |out, date| problem(out, refused, terms, date, &[]));
+        self.answer_as(key, terms, cause, |out, date| problem(out, refused, terms, date, fields));
     }
 
     pub(super) fn count_refusal(&mut self, key: Key, refused: &Refused) {
@@ -314,18 +320,25 @@ fn must_wait(door: &HttpDoor, bytes: &[u8], pipeline_depth_max: usize) -> bool {
 }
 
 /// Says at a request's head how large its body may be. What cannot be routed and has a body is
-/// refused before the body is taken; without one it is answered in its turn.
+/// refused before the body is taken, with the methods there are in `allow`; without one it is
+/// answered in its turn.
 fn admit(
     head: &Head<'_>,
     applications: &Applications,
     options: &Options,
+    allow: &mut &'static str,
 ) -> Result<SizeLimit, Refused> {
     const NONE: SizeLimit = SizeLimit { size_max: 0, key: "this route takes no body" };
     let route = match route(head) {
         Routed::Route(route) => route,
         Routed::Options(..) => return Ok(NONE),
-        Routed::Refused(..) if head.framing == Framing::None => return Ok(NONE),
-        Routed::Refused(refused, _) => return Err(refused),
+        Routed::Refused(..) if matches!(head.framing, Framing::None | Framing::Length(0)) => {
+            return Ok(NONE);
+        }
+        Routed::Refused(refused, methods) => {
+            *allow = methods;
+            return Err(refused);
+        }
     };
     let limits = application_of(route, applications).map(|app| applications.get(app).limits);
     let Some(limits) = limits else { return Ok(NONE) };

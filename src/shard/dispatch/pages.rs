@@ -52,7 +52,7 @@ impl Shard {
     }
 
     pub(super) fn metrics(&mut self, exchange: Exchange) {
-        let process = ProcessStats::read(self.started_unix_seconds);
+        let process = ProcessStats::read(self.started_unix_ms);
         let mut text = Vec::with_capacity(32 * 1024);
         let applications = &self.delivery.applications;
         telemetry::render(&self.delivery.all_counters, applications, &process, &mut text);

@@ -86,6 +86,8 @@ impl Shard {
             let detail = "a stream cannot be opened behind unanswered requests";
             return Err(Refused::new(Refusal::BadRequest, detail));
         }
+        // Behind the answers to earlier requests, which may not have left yet.
+        connection.outbound.append(|out| out.extend_from_slice(&response_head));
         connection.flags.held = true;
         connection.flags.retry_owed = true;
         connection.flags.ends_when_flushed = true;
@@ -93,7 +95,6 @@ impl Shard {
         connection.outbound_size_max = u32::try_from(limits.outbound_size_max).unwrap_or(u32::MAX);
         connection.door = Door::Stream(StreamDoor {
             pending: u32::try_from(topics.len()).expect("bounded by sse.topics_max"),
-            head: response_head,
             cursor: (!shared_id).then(|| Box::new(Cursor::new(epoch))),
         });
         self.delivery.counters().upgrade(telemetry::Door::Sse);
