@@ -5,7 +5,7 @@ mod support;
 
 use support::{Broker, EventStream, Http, Setup, json};
 
-/// Subscriptions over WebSockets, all variants and threads together.
+/// Subscriptions over `WebSockets`, all variants and threads together.
 const SOCKET_COUNT: usize = 96_000;
 /// Streams, the same. Each costs a connection.
 const STREAM_COUNT: usize = 4_000;

@@ -29,7 +29,7 @@ const LANE_LEN_MAX: usize = 40;
 
 type Topic = (AppIndex, TopicName);
 
-/// SplitMix64.
+/// `SplitMix64`.
 struct Random(u64);
 
 impl Random {
@@ -143,7 +143,7 @@ impl World {
         };
         let applications = Applications::new(vec![application("a"), application("b")], None);
         let applications = Arc::new(applications);
-        let ids = ConnectionIds::new(seed);
+        let ids = ConnectionIds::random();
         // A home that forgets idle topics often, or never.
         let idle_topics_max = [1, 3, 1000][random.below(3)];
         let broker = |shard| {
@@ -331,7 +331,7 @@ impl World {
         for happened in std::mem::take(&mut self.ears[shard].happened) {
             match happened {
                 Happened::Delivered(form, run, members) => {
-                    self.delivered(shard, form, &run, &members)
+                    self.delivered(shard, form, &run, &members);
                 }
                 Happened::Private(key, message) => {
                     if let Some(session) = self.sessions[shard].get_mut(key) {

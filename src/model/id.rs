@@ -20,15 +20,18 @@ pub struct ConnectionId {
 }
 
 /// Makes and checks the ids of this process.
-#[derive(Clone, Debug)]
+///
+/// The tag is SipHash under keys that are random per process, which nobody can compute without
+/// them; clones share the keys.
+#[derive(Clone, Debug, Default)]
 pub struct ConnectionIds {
-    hasher: foldhash::quality::FixedState,
+    hasher: std::hash::RandomState,
 }
 
 impl ConnectionIds {
-    /// From a seed that is random per process, the same on every shard.
-    pub fn new(seed: u64) -> ConnectionIds {
-        ConnectionIds { hasher: foldhash::quality::FixedState::with_seed(seed) }
+    /// With keys of its own; give every shard a clone.
+    pub fn random() -> ConnectionIds {
+        ConnectionIds::default()
     }
 
     /// The id of the connection at `key` on `shard`.
@@ -86,12 +89,12 @@ mod tests {
 
     #[test]
     fn only_ids_of_this_process_are_read_back() {
-        let ids = ConnectionIds::new(7);
+        let ids = ConnectionIds::random();
         let id = ids.id(ShardIndex(2), Key { index: 77, generation: 3 });
         let text = id.to_string();
         assert_eq!(text.len(), 32);
         assert_eq!(ids.parse(&text), Some(id));
-        assert_eq!(ConnectionIds::new(8).parse(&text), None);
+        assert_eq!(ConnectionIds::random().parse(&text), None);
         assert_eq!(ids.parse(&text.to_uppercase()), None);
         assert_eq!(ids.parse(&text[1..]), None);
         let forged = text.replacen("0002", "0001", 1);

@@ -178,12 +178,7 @@ impl Identity {
     fn random() -> Identity {
         #[expect(clippy::cast_possible_truncation, reason = "any 32 random bits")]
         let epoch = Epoch(random::word() as u32);
-        Identity {
-            epoch,
-            run: random::word(),
-            seed: random::word(),
-            ids: ConnectionIds::new(random::word()),
-        }
+        Identity { epoch, run: random::word(), seed: random::word(), ids: ConnectionIds::random() }
     }
 
     fn broker(&self, shard: ShardIndex, shard_count: u16) -> BrokerOptions {

@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_message_by_websocket_names_its_publisher() {
-        let connection = ConnectionIds::new(1).id(ShardIndex(0), Key { index: 1, generation: 2 });
+        let connection = ConnectionIds::random().id(ShardIndex(0), Key { index: 1, generation: 2 });
         let publisher = Publisher {
             connection,
             subject: "me".into(),
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_welcome_and_the_ack_are_the_platforms() {
-        let connection = ConnectionIds::new(1).id(ShardIndex(0), Key { index: 1, generation: 2 });
+        let connection = ConnectionIds::random().id(ShardIndex(0), Key { index: 1, generation: 2 });
         let peer = "[::ffff:10.0.0.1]:99".parse().unwrap();
         assert_eq!(
             text(|out| welcome(out, "main", connection, "demo", peer, None)),

@@ -45,6 +45,10 @@ impl Shard {
         let options = self.delivery.options;
         let Some(connection) = self.delivery.connections.get_mut(key) else { return bytes.len() };
         let Door::Http(door) = &mut connection.door else { return bytes.len() };
+        if door.answers.back().is_some_and(|last| !last.terms.keep_alive) {
+            // The stop has made it the last: nothing behind it would be answered.
+            return bytes.len();
+        }
         if must_wait(door, bytes, options.http.pipeline_depth_max) {
             return 0;
         }
