@@ -98,7 +98,7 @@ fn closes_are_counted_by_cause() {
                 socket.send_bytes(&frame(true, 3, b""));
                 assert_eq!(socket.expect_close().0, 1002);
                 let mut socket = broker.websocket();
-                socket.send_bytes(&frame(true, 1, &[b' '; 70_000]));
+                socket.send_bytes(&frame(true, 1, &vec![b' '; 70_000]));
                 assert_eq!(socket.expect_close().0, 1009);
                 drop(EventStream::open(broker.http(), "/v1/demo/events?topics=a"));
                 let mut http = broker.http();

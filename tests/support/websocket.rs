@@ -192,11 +192,11 @@ pub(crate) fn raw_frame(first: u8, payload: &[u8]) -> Vec<u8> {
     match payload.len() {
         size @ 0..=125 => bytes.push(0x80 | u8::try_from(size).expect("small")),
         size @ 126..=0xffff => {
-            bytes.push(0x80 | 126);
+            bytes.push(0x80 | 0x7e);
             bytes.extend_from_slice(&u16::try_from(size).expect("fits").to_be_bytes());
         }
         size => {
-            bytes.push(0x80 | 127);
+            bytes.push(0x80 | 0x7f);
             bytes.extend_from_slice(&(size as u64).to_be_bytes());
         }
     }
