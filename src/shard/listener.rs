@@ -37,6 +37,10 @@ impl Listener {
         let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(true)?;
+        // Accepted sockets inherit it (tcp(7) on Linux), at no call per connection. Without it a
+        // small frame behind an unacknowledged one waits for the peer's delayed ACK: 40 ms. Frames
+        // that can share a segment share a write already.
+        socket.set_tcp_nodelay(true)?;
         if address.is_ipv6() {
             socket.set_only_v6(false)?;
         }
@@ -82,4 +86,19 @@ impl AsFd for Listener {
 pub fn somaxconn() -> u32 {
     let text = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
     text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accepted_sockets_send_at_once() {
+        let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), 16).unwrap();
+        let client = std::net::TcpStream::connect(listener.address()).unwrap();
+        let Accepted::Connection(fd, peer) = listener.accept() else { panic!("one waits") };
+        assert_eq!(peer, client.local_addr().unwrap());
+        assert!(socket2::SockRef::from(&fd).tcp_nodelay().unwrap());
+        assert!(matches!(listener.accept(), Accepted::Nobody));
+    }
 }
