@@ -79,7 +79,8 @@ fn knock(
         (None, _) => {}
         (Some(key), "query") => {
             target += if target.contains('?') { "&" } else { "?" };
-            target += &format!("secret={key}");
+            target.push_str("secret=");
+            target.push_str(key);
         }
         (Some(key), name) => fields = format!("{name}: {key}\r\n"),
     }
@@ -91,9 +92,10 @@ fn knock(
     if head.status == 200 && *method == "GET" {
         return head;
     }
-    let size: usize = head.header("content-length").and_then(|size| size.parse().ok()).unwrap();
+    let size: usize =
+        head.header("content-length").and_then(|size| size.parse().ok()).expect("a length");
     let mut body = vec![0; size];
-    std::io::Read::read_exact(&mut http.into_reader(), &mut body).unwrap();
+    std::io::Read::read_exact(&mut http.into_reader(), &mut body).expect("the whole body");
     Response { body, ..head }
 }
 

@@ -147,6 +147,7 @@ fn read_stream(mut stream: EventStream) -> Seen {
 }
 
 fn pair(data: &serde_json::Value, offset: Option<u64>) -> (usize, usize, Option<u64>) {
-    let number = |index: usize| usize::try_from(data[index].as_u64().expect("a number")).unwrap();
+    let number =
+        |index: usize| usize::try_from(data[index].as_u64().expect("a number")).expect("small");
     (number(0), number(1), offset)
 }

@@ -186,6 +186,9 @@ fn what_is_not_utf_8_or_not_json_is_refused() {
     });
 }
 
+/// A request's body whose payload has that many bytes.
+type Body<'a> = &'a dyn Fn(usize) -> String;
+
 #[test]
 fn limits_hold_to_the_byte() {
     const NATIVE: usize = 256 * 1024;
@@ -195,7 +198,7 @@ fn limits_hold_to_the_byte() {
         socket.subscribe("t");
         let text = |size: usize| "x".repeat(size);
         let string = |size: usize| format!("\"{}\"", text(size - 2));
-        let cases: [(&str, usize, &dyn Fn(usize) -> String); 4] = [
+        let cases: [(&str, usize, Body<'_>); 4] = [
             ("/v1/demo/topics/t", NATIVE, &text),
             ("/", NATIVE, &|size| format!(r#"{{"channel":"t","data":{}}}"#, string(size))),
             ("/v1/demo/publish", NATIVE, &|size| {
@@ -316,7 +319,8 @@ fn topics_in_the_path_are_decoded_once() {
             assert_eq!(socket.value()["topic"], topic, "{path}");
         }
         let longest = "é".repeat(127) + "x";
-        let encoded: String = longest.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let encoded: String =
+            longest.bytes().fold(String::new(), |all, byte| format!("{all}%{byte:02x}"));
         post(&mut http, &format!("/v1/demo/topics/{encoded}"), b"x");
         for path in [
             "",

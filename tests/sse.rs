@@ -56,11 +56,7 @@ fn raw_and_buzzpost_events_are_the_payloads_characters() {
             (r#""Hello world!""#, "Hello world!"),
             (r#""a\nb\r\nc\rd""#, "a\nb\nc\nd"),
             (r#"{"a": 1}"#, r#"{"a": 1}"#),
-            (
-                r" [1,
-2] ",
-                "[1,\n2]",
-            ),
+            (" [1,\n2] ", "[1,\n2]"),
             (r#""\u00e9\ud83d\ude00""#, "é😀"),
             ("null", "null"),
             ("\"\"", ""),

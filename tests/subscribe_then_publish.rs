@@ -1,11 +1,11 @@
 //! What is published the instant a subscriber has read its welcome, or its stream's head, reaches
-//! it: 100,000 times, on every driver and on topics with homes on both shards.
+//! it: a hundred thousand times, on every driver and on topics with homes on both shards.
 
 mod support;
 
 use support::{Broker, EventStream, Http, Setup, json};
 
-/// Subscriptions over `WebSockets`, all variants and threads together.
+/// Subscriptions of sockets, all variants and threads together.
 const SOCKET_COUNT: usize = 96_000;
 /// Streams, the same. Each costs a connection.
 const STREAM_COUNT: usize = 4_000;
@@ -87,7 +87,7 @@ fn command(kind: &str, topic: &str) -> Vec<u8> {
 /// A delivery must be of one of the missing topics.
 fn take(missing: &mut Vec<&str>, text: &str) {
     let message = json(text);
-    let topic = message["topic"].as_str().unwrap();
+    let topic = message["topic"].as_str().expect("a topic");
     let found = missing.iter().position(|missing| *missing == topic);
     missing.swap_remove(found.unwrap_or_else(|| panic!("twice or never asked for: {text}")));
     assert_eq!(message["data"], topic);

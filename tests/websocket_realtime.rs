@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 mod support;
 
-use support::{Broker, Frame, WebSocket, frame, json, on_each, position, post};
+use support::{Broker, Frame, WebSocket, frame, json, on_each, on_each_with, position, post};
 
 fn publish(topic: &str, fields: &str) -> String {
     format!(r#"{{"type":"publish","data":{{"topic":"{topic}",{fields}}}}}"#)
@@ -232,7 +232,7 @@ fn broken_frames_close_with_the_standards_codes() {
         let unfinished = [frame(false, 1, b"a"), frame(true, 1, b"b")].concat();
         let mut long_ping = frame(true, 9, &[0; 126]);
         long_ping.truncate(6);
-        let not_minimal = [0x81, 0x80 | 126, 0, 5, 0, 0, 0, 0].to_vec();
+        let not_minimal = [0x81, 0x80 | 0x7e, 0, 5, 0, 0, 0, 0].to_vec();
         let top_bit = [0x81, 0xff, 0x80, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4].to_vec();
         for (what, bytes, code) in [
             ("unmasked", unmasked, 1002),
@@ -430,6 +430,33 @@ fn commands_that_come_with_the_handshake_wait_for_the_welcome() {
 }
 
 #[test]
+fn who_answers_pings_stays_and_who_does_not_is_closed() {
+    on_each_with(
+        |setup| {
+            setup
+                .with("WEBSOCKET_PING_INTERVAL", "200ms")
+                .with("WEBSOCKET_IDLE_TIMEOUT", "600ms")
+                .with("WEBSOCKET_CLOSE_TIMEOUT", "200ms")
+        },
+        |broker| {
+            let mut deaf = broker.websocket();
+            let mut opcodes = Vec::new();
+            while let Some(frame) = deaf.try_frame() {
+                opcodes.push(frame.opcode);
+            }
+            assert_eq!(opcodes, [9, 8], "one ping, then the close");
+            let mut lively = broker.websocket();
+            for _ in 0..8 {
+                let ping = lively.frame();
+                assert_eq!(ping.opcode, 9);
+                lively.send_bytes(&frame(true, 10, &ping.payload));
+            }
+            lively.expect_silence();
+        },
+    );
+}
+
+#[test]
 fn an_independent_client_agrees() {
     on_each(|broker: &Broker| {
         let url = format!("ws://{}/apps/demo", broker.address);
@@ -468,17 +495,17 @@ fn with_first(first: u8, payload: &[u8]) -> Vec<u8> {
 /// RFC 7692 §7.2.2: the tail that the sender cut is put back.
 fn inflate(frame: &Frame) -> Vec<u8> {
     let mut decoder = flate2::write::DeflateDecoder::new(Vec::new());
-    decoder.write_all(&frame.payload).unwrap();
-    decoder.write_all(&[0, 0, 0xff, 0xff]).unwrap();
-    decoder.flush().unwrap();
+    decoder.write_all(&frame.payload).expect("deflated");
+    decoder.write_all(&[0, 0, 0xff, 0xff]).expect("deflated");
+    decoder.flush().expect("into memory");
     decoder.get_ref().clone()
 }
 
 fn deflate(text: &[u8]) -> Vec<u8> {
     let mut encoder =
         flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::default());
-    encoder.write_all(text).unwrap();
-    encoder.flush().unwrap();
+    encoder.write_all(text).expect("into memory");
+    encoder.flush().expect("into memory");
     let bytes = encoder.get_ref().clone();
-    bytes.strip_suffix(&[0, 0, 0xff, 0xff]).unwrap().to_vec()
+    bytes.strip_suffix(&[0, 0, 0xff, 0xff]).expect("a flush ends in it").to_vec()
 }

@@ -268,7 +268,7 @@ pub(crate) fn on_each_with(configure: impl Fn(Setup) -> Setup, test: impl Fn(&Br
             Err((_, log)) if driver == "uring" && log.contains("io_uring cannot be had") => {
                 let required = std::env::var_os("FANWIRE_REQUIRE_ALL").is_some_and(|v| v == "1");
                 assert!(!required, "io_uring is required: {log}");
-                println!("skipped: no io_uring here");
+                eprintln!("skipped: no io_uring here");
             }
             Err((status, log)) => panic!("the broker ended with {status}:\n{log}"),
         }

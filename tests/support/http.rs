@@ -1,5 +1,6 @@
 //! A small HTTP/1.1 client that checks what it reads: heads end in CRLF, lengths are told.
 
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 
@@ -161,10 +162,10 @@ pub(crate) fn request_bytes(
 ) -> Vec<u8> {
     let mut text = format!("{method} {target} HTTP/1.1\r\nHost: test\r\n");
     for (name, value) in headers {
-        text.extend([*name, ": ", *value, "\r\n"]);
+        let _ = write!(text, "{name}: {value}\r\n");
     }
     if !body.is_empty() || method == "POST" {
-        text.extend(["Content-Length: ", body.len().to_string().as_str(), "\r\n"]);
+        let _ = write!(text, "Content-Length: {}\r\n", body.len());
     }
     let mut bytes = (text + "\r\n").into_bytes();
     bytes.extend_from_slice(body);

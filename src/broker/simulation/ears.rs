@@ -1,0 +1,62 @@
+//! One shard's outlet: writes down what its broker wants done, and keeps its lanes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::broker::{Member, Outlet, Parcel, Receipt, ReplyTo};
+use crate::model::form::Form;
+use crate::model::message::Message;
+use crate::model::position::Position;
+use crate::model::refusal::Refusal;
+use crate::model::shard::ShardIndex;
+use crate::model::topic::TopicName;
+use crate::stdx::slab::Key;
+
+/// Parcels in a lane from which on it has no room.
+const LANE_LEN_MAX: usize = 40;
+
+/// What happened, in order, on one shard.
+pub(super) enum Happened {
+    Delivered(Form, Vec<Arc<Message>>, Vec<Member>),
+    Private(Key, Arc<Message>),
+    Subscribed(Key, u32, TopicName, Position),
+    Outcome(ReplyTo, Result<Receipt, Refusal>),
+    /// The home of a publish from elsewhere decided; the answer is on its way.
+    Decided(ReplyTo, Result<Receipt, Refusal>),
+}
+
+/// One shard's outlet: writes down, forwards parcels.
+pub(super) struct Ears {
+    pub(super) lanes: Vec<VecDeque<Parcel>>,
+    pub(super) happened: Vec<Happened>,
+}
+
+impl Outlet for Ears {
+    fn deliver(&mut self, form: Form, run: &[Arc<Message>], members: &[Member]) {
+        assert!(!run.is_empty() && !members.is_empty(), "deliveries of nothing or to nobody");
+        self.happened.push(Happened::Delivered(form, run.to_vec(), members.to_vec()));
+    }
+
+    fn deliver_private(&mut self, session: Key, message: &Arc<Message>) {
+        self.happened.push(Happened::Private(session, Arc::clone(message)));
+    }
+
+    fn subscribed(&mut self, session: Key, ticket: u32, topic: &TopicName, at: Position) {
+        self.happened.push(Happened::Subscribed(session, ticket, topic.clone(), at));
+    }
+
+    fn published(&mut self, to: ReplyTo, outcome: Result<Receipt, Refusal>) {
+        self.happened.push(Happened::Outcome(to, outcome));
+    }
+
+    fn send(&mut self, shard: ShardIndex, parcel: Parcel) {
+        if let Parcel::Published { to, outcome } = &parcel {
+            self.happened.push(Happened::Decided(*to, outcome.clone()));
+        }
+        self.lanes[shard.index()].push_back(parcel);
+    }
+
+    fn has_room(&self, shard: ShardIndex) -> bool {
+        self.lanes[shard.index()].len() < LANE_LEN_MAX
+    }
+}

@@ -1,0 +1,14 @@
+//! Several brokers in one thread against a model that knows nothing of shards.
+//!
+//! Lanes between brokers are queues that a seeded hand empties parcel by parcel, in any order of
+//! lanes. The model keeps, per topic, the order that the home gave, and per subscription the offset
+//! it began after. What a subscriber got must be exactly the messages after that offset, in order,
+//! each once, up to what had reached its shard when it left.
+//!
+//! `ears` notes what a broker wants done, `model` judges it, `steps` makes things happen, `run`
+//! plays many seeds to their end.
+
+mod ears;
+mod model;
+mod run;
+mod steps;
