@@ -260,7 +260,6 @@ pub(crate) fn on_each(test: impl Fn(&Broker)) {
 }
 
 /// The same with settings.
-#[expect(clippy::print_stdout, reason = "the test command counts what was skipped")]
 pub(crate) fn on_each_with(configure: impl Fn(Setup) -> Setup, test: impl Fn(&Broker)) {
     for Variant { driver, shards } in VARIANTS {
         match configure(Setup::new(driver, shards)).try_start() {
