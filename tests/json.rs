@@ -4,6 +4,8 @@ use fanwire::model::refusal::{Refusal, Refused};
 use fanwire::proto::json::{FieldError, JsonError, Kind, Scanner};
 use proptest::prelude::*;
 
+#[path = "../fuzz/checks/objects.rs"]
+mod objects;
 #[path = "../fuzz/checks/json.rs"]
 mod oracle;
 

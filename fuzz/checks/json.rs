@@ -3,10 +3,10 @@
 //! The oracle is `serde_json`: the same texts are valid, and every value has the same raw bytes and
 //! every string the same characters.
 
-use std::fmt;
-
 use fanwire::proto::json::{JsonError, Kind, Scanner, Value};
 use serde_json::value::RawValue;
+
+use crate::objects::Pairs;
 
 /// Below the depth at which `serde_json` gives up (128).
 pub(crate) const DEPTH_MAX: usize = 64;
@@ -91,31 +91,4 @@ fn depth(data: &[u8]) -> usize {
         deepest = deepest.max(depth);
     }
     deepest
-}
-
-/// An object's members in their order, repeated keys kept.
-struct Pairs<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> serde::Deserialize<'de> for Pairs<'a> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(PairsVisitor)
-    }
-}
-
-struct PairsVisitor;
-
-impl<'de> serde::de::Visitor<'de> for PairsVisitor {
-    type Value = Pairs<'de>;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("an object")
-    }
-
-    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Pairs<'de>, A::Error> {
-        let mut pairs = Vec::new();
-        while let Some(pair) = map.next_entry()? {
-            pairs.push(pair);
-        }
-        Ok(Pairs(pairs))
-    }
 }

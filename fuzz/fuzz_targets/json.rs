@@ -3,5 +3,7 @@
 
 #[path = "../checks/json.rs"]
 mod check;
+#[path = "../checks/objects.rs"]
+mod objects;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| check::check(data));

@@ -10,7 +10,11 @@
 //!   producer's backlog is limited in bytes by who stages (`Port::has_room`), not here.
 
 mod port;
+mod sleeping;
 mod wake;
+
+// `sleeping` takes its atomics from the module above it, so that tests/loom.rs can give it loom's.
+use std::sync::atomic;
 
 pub use port::{Batch, Port, ports};
 pub use wake::Wake;

@@ -1,0 +1,133 @@
+//! Fan-out within one shard: a publish through its topic's home to the members' outbound queues,
+//! and what a flush takes out of them. All of a delivery but the system call.
+//!
+//! The queues are the shard's own (`src/shard/outbound.rs`); round them stands only what
+//! `shard::delivery` does for each member, less the connection table and the counters.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use fanwire::broker::{
+    Broker, BrokerOptions, Member, Outlet, Parcel, Receipt, ReplyTo, SubscribeOutcome,
+};
+use fanwire::model::application::{AppIndex, AppLimits, Application, Applications, CorsOrigins};
+use fanwire::model::form::Form;
+use fanwire::model::id::ConnectionIds;
+use fanwire::model::message::Message;
+use fanwire::model::position::{Epoch, Position};
+use fanwire::model::refusal::Refusal;
+use fanwire::model::shard::ShardIndex;
+use fanwire::model::topic::TopicName;
+use fanwire::proto::encode::Encoder;
+use fanwire::stdx::slab::Key;
+
+use super::Op;
+use super::write::publication;
+use crate::outbound::{Block, Outbound};
+
+const FORM: Form = Form::Realtime { positions: false, window: None };
+
+/// Outbound queues without connections, and a count of all that left them.
+#[derive(Default)]
+struct Queues {
+    encoder: Encoder,
+    owed: Vec<Outbound>,
+    dirty: Vec<u32>,
+    subscribed_count: usize,
+    published_count: usize,
+}
+
+impl Queues {
+    /// Takes out what a flush would send; how many bytes.
+    fn flush(&mut self) -> usize {
+        let mut size = 0;
+        for index in self.dirty.drain(..) {
+            let queue = &mut self.owed[index as usize];
+            let part = queue.only_part().expect("one run of one topic");
+            let part_size = part.len();
+            queue.consume(part_size);
+            size += part_size;
+        }
+        size
+    }
+}
+
+impl Outlet for Queues {
+    fn deliver(&mut self, form: Form, run: &[Arc<Message>], members: &[Member]) {
+        let [message] = run else { panic!("one publish per turn") };
+        message.form(form, |message| self.encoder.encode(form, message));
+        let block = Rc::new(Block::Message(Arc::clone(message), form));
+        for member in members {
+            self.owed[member.session as usize].push(Rc::clone(&block));
+            self.dirty.push(member.session);
+        }
+    }
+
+    fn deliver_private(&mut self, _session: Key, _message: &Arc<Message>) {
+        unreachable!("no private topic here")
+    }
+
+    fn subscribed(&mut self, _session: Key, _ticket: u32, _topic: &TopicName, _at: Position) {
+        self.subscribed_count += 1;
+    }
+
+    fn published(&mut self, _to: ReplyTo, outcome: Result<Receipt, Refusal>) {
+        self.published_count += usize::from(outcome.is_ok());
+    }
+
+    fn send(&mut self, _shard: ShardIndex, _parcel: Parcel) {
+        unreachable!("one shard only")
+    }
+
+    fn has_room(&self, _shard: ShardIndex) -> bool {
+        true
+    }
+}
+
+/// One publish of 200 bytes to `COUNT` members, and the flush.
+pub(crate) fn fan_out<const COUNT: u32>() -> Op {
+    let mut broker = broker();
+    let mut queues = Queues::default();
+    // Each publish is a copy, as each is allocated when it is parsed.
+    let prototype = publication(200);
+    for index in 0..COUNT {
+        let session = Key { index, generation: 0 };
+        broker.begin(session, AppIndex(0), FORM);
+        let outcome = broker.subscribe(session, prototype.topic.clone(), 0, &mut queues);
+        assert_eq!(outcome, SubscribeOutcome::Accepted);
+        queues.owed.push(Outbound::default());
+    }
+    assert_eq!(queues.subscribed_count, COUNT as usize);
+    let publisher = Key { index: COUNT, generation: 0 };
+    let reply =
+        ReplyTo { shard: ShardIndex(0), session: publisher, ticket: 0, wants_receipt: true };
+    Box::new(move || {
+        broker.publish(prototype.clone(), reply, 0, &mut queues);
+        broker.deliver_runs(&mut queues);
+        let size = queues.flush();
+        assert!(size > 200 * COUNT as usize);
+        size
+    })
+}
+
+fn broker() -> Broker {
+    let application = Application {
+        id: "demo".into(),
+        enabled: true,
+        open: true,
+        keys: Vec::new(),
+        client_inbound_ack_enabled: true,
+        limits: AppLimits::default(),
+        cors_origins: CorsOrigins::Any,
+    };
+    let options = BrokerOptions {
+        shard: ShardIndex(0),
+        shard_count: 1,
+        epoch: Epoch(1),
+        run: 1,
+        seed: 1,
+        ids: ConnectionIds::new(1),
+        idle_topics_max: 1000,
+    };
+    Broker::new(options, Arc::new(Applications::new(vec![application], None)))
+}
