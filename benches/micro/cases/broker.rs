@@ -126,7 +126,7 @@ fn broker() -> Broker {
         epoch: Epoch(1),
         run: 1,
         seed: 1,
-        ids: ConnectionIds::new(1),
+        ids: ConnectionIds::random(),
         idle_topics_max: 1000,
     };
     Broker::new(options, Arc::new(Applications::new(vec![application], None)))
