@@ -208,7 +208,7 @@ mod tests {
         let mut ports = ports::<u32>(2, 8, 100).unwrap();
         let b = ports.pop().unwrap();
         let mut a = ports.pop().unwrap();
-        let mut wakes = |a: &mut Port<u32>| {
+        let wakes = |a: &mut Port<u32>| {
             a.stage(ShardIndex(1), 1, 1);
             a.flush().wake_count
         };
