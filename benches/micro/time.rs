@@ -10,12 +10,7 @@
 
 mod cases;
 #[path = "../../src/shard/outbound.rs"]
-#[expect(
-    dead_code,
-    clippy::box_collection,
-    clippy::unnecessary_box_returns,
-    reason = "a file of the shard, of which the cases use what a fan-out uses"
-)]
+#[expect(dead_code, reason = "a file of the shard, of which the cases use what a fan-out uses")]
 mod outbound;
 
 use std::hint::black_box;
