@@ -68,6 +68,7 @@ fn who_does_not_read_is_closed_and_the_others_lose_nothing() {
                 count += 1;
             }
             assert!(count < FLOOD_SIZE / MESSAGE_SIZE, "the stream was cut");
+            drop((slow, stream));
             let metrics = broker.await_metrics("all five are counted", |metrics| {
                 metrics.count("fanwire_slow_consumers_total", &[]) == slow_count + 1
             });
