@@ -169,7 +169,13 @@ fn due(connection: &Connection, now: Tick, options: &Options) -> Due {
             Door::WebSocket(_) => {
                 let websocket = &options.websocket;
                 let idle = after(connection.heard, websocket.idle_timeout, now, Due::CloseIdle);
-                if connection.flags.pinged || !matches!(idle, Due::Later(_)) {
+                if let (Due::Later(at), true) = (idle, connection.flags.pinged) {
+                    // The pong moves `heard` without a word to the wheel: look again in time for
+                    // the next ping, not only when silence would be over.
+                    let next_ping = now.after(websocket.ping_interval);
+                    return Due::Later(if next_ping.is_due(at) { next_ping } else { at });
+                }
+                if !matches!(idle, Due::Later(_)) {
                     return idle;
                 }
                 after(connection.heard, websocket.ping_interval, now, Due::Ping)
@@ -184,4 +190,68 @@ fn due(connection: &Connection, now: Tick, options: &Options) -> Due {
 fn after(since: Tick, limit: Duration, now: Tick, then: Due) -> Due {
     let at = since.after(limit);
     if at.is_due(now) { then } else { Due::Later(at) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::model::application::AppIndex;
+    use crate::model::rights::Rights;
+    use crate::proto::ws::{Closing, Reader};
+    use crate::shard::connection::WebSocketDoor;
+
+    /// A WebSocket that answers each ping after `answer_ms`, or never; when it was pinged, until
+    /// it was closed or ten minutes were over.
+    fn pings(answer_ms: Option<u32>) -> (Vec<u32>, Option<u32>) {
+        let (socket, _peer) = UnixStream::pair().unwrap();
+        let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let mut connection = Connection::new(OwnedFd::from(socket), peer, Tick(0));
+        connection.door = Door::WebSocket(WebSocketDoor {
+            reader: Reader::new(false),
+            app: AppIndex(0),
+            rights: Arc::new(Rights::everything()),
+            positions: false,
+            window: None,
+            welcomed: true,
+            closing: Closing::Open,
+        });
+        let options = Options::default();
+        let (mut pinged_at, mut look) = (Vec::new(), Tick(0));
+        for now in (0..600_000).step_by(50).map(Tick) {
+            let answered = answer_ms.zip(pinged_at.last());
+            if answered.is_some_and(|(answer_ms, at)| now.0 == at + answer_ms) {
+                (connection.heard, connection.flags.pinged) = (now, false);
+            }
+            if !look.is_due(now) {
+                continue;
+            }
+            match due(&connection, now, &options) {
+                Due::Ping => {
+                    connection.flags.pinged = true;
+                    pinged_at.push(now.0);
+                }
+                Due::CloseIdle => return (pinged_at, Some(now.0)),
+                other => assert!(matches!(other, Due::Later(_)), "{other:?}"),
+            }
+            look = next_look(&connection, now, &options);
+        }
+        (pinged_at, None)
+    }
+
+    #[test]
+    fn a_silent_client_is_pinged_at_every_interval_of_its_silence() {
+        let (pinged_at, closed_at) = pings(Some(100));
+        assert_eq!(closed_at, None);
+        assert_eq!(pinged_at[0], 25_000);
+        assert!(pinged_at.windows(2).all(|pair| pair[1] - pair[0] == 25_100), "{pinged_at:?}");
+    }
+
+    #[test]
+    fn a_dead_client_is_pinged_once_and_closed_at_the_idle_timeout() {
+        assert_eq!(pings(None), (vec![25_000], Some(60_000)));
+    }
 }

@@ -53,6 +53,8 @@ impl Outlet for Ears {
         if let Parcel::Published { to, outcome } = &parcel {
             self.happened.push(Happened::Decided(*to, outcome.clone()));
         }
+        let may_be_refused = matches!(parcel, Parcel::Publish { .. } | Parcel::Deliver(_));
+        assert!(!may_be_refused || self.has_room(shard), "pushed into a full lane");
         self.lanes[shard.index()].push_back(parcel);
     }
 

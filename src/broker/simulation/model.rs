@@ -70,6 +70,7 @@ pub(super) struct World {
     pub(super) reached: HashMap<(usize, Topic), u64>,
     pub(super) published: Vec<Published>,
     pub(super) next_ticket: u32,
+    pub(super) refused_count: usize,
 }
 
 impl World {
@@ -117,6 +118,7 @@ impl World {
             reached: HashMap::new(),
             published: Vec::new(),
             next_ticket: 0,
+            refused_count: 0,
         }
     }
 
@@ -168,6 +170,7 @@ impl World {
         assert!(!std::mem::replace(&mut published.decided, true), "decided twice");
         let Ok(receipt) = outcome else {
             assert_eq!(*outcome, Err(Refusal::Overloaded));
+            self.refused_count += 1;
             return;
         };
         assert_eq!(receipt.position.home.index(), shard);
