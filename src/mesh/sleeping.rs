@@ -6,8 +6,8 @@
 //! - Each raising tells at most one producer.
 //!
 //! Every write is a swap. For loom a plain store and another thread's swap have no order, so that it
-//! would let a producer read its own older write in place of the owner's newer one, which no machine
-//! does. The owner pays some 20 cycles per park for a proof that covers the code that runs.
+//! would let a producer read its own older write in place of the owner's newer one, which the memory
+//! model's one modification order per atomic rules out. The price is two locked writes per park.
 
 use super::atomic::{AtomicBool, Ordering, fence};
 
