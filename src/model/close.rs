@@ -61,11 +61,13 @@ pub enum CloseCause {
     Stopping,
     /// A caught panic.
     Internal,
+    /// A publish over a WebSocket found no room in the mesh.
+    Overloaded,
 }
 
 impl CloseCause {
     /// All causes, in the order of their discriminants.
-    pub const ALL: [CloseCause; 11] = [
+    pub const ALL: [CloseCause; 12] = [
         CloseCause::Peer,
         CloseCause::Socket,
         CloseCause::Protocol,
@@ -77,6 +79,7 @@ impl CloseCause {
         CloseCause::Done,
         CloseCause::Stopping,
         CloseCause::Internal,
+        CloseCause::Overloaded,
     ];
 
     /// The metric label.
@@ -93,6 +96,7 @@ impl CloseCause {
             CloseCause::Done => "done",
             CloseCause::Stopping => "stopping",
             CloseCause::Internal => "internal",
+            CloseCause::Overloaded => "overloaded",
         }
     }
 

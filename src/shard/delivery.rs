@@ -365,7 +365,7 @@ impl Outlet for Delivery {
             (Door::WebSocket(_), Err(refusal)) => {
                 let close = Close::new(refusal.entry().close, refusal.entry().title);
                 self.counters().refuse(refusal);
-                self.close_websocket(to.session, &close, CloseCause::SlowConsumer);
+                self.close_websocket(to.session, &close, CloseCause::Overloaded);
             }
             (Door::Stream(_), _) => {}
         }

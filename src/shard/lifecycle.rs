@@ -6,11 +6,12 @@
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use super::connection::{Connection, Phase};
+use super::connection::{Connection, Door, Phase};
 use super::listener::Accepted;
 use super::readiness::Source;
 use super::run::{Shard, Stage};
 use crate::model::close::{Close, CloseCause, GOING_AWAY};
+use crate::proto::sse;
 use crate::stdx::slab::Key;
 
 /// How long accepting pauses when descriptors or memory have run out, in milliseconds.
@@ -106,8 +107,21 @@ impl Shard {
             if self.close_after_answers(key) {
                 continue;
             }
+            self.tell_when_to_return(key);
             self.delivery.close_websocket(key, &close, CloseCause::Stopping);
         }
         self.stage = Stage::Draining;
+    }
+
+    /// A stream that ends here shall be opened again later: a bare `retry:` line, which counts as
+    /// soon as it is read and is no event (WHATWG HTML §9.2.6).
+    fn tell_when_to_return(&mut self, key: Key) {
+        let retry = self.delivery.options.sse.retry_delay;
+        if let Some(connection) = self.delivery.connections.get_mut(key)
+            && matches!(connection.door, Door::Stream(_))
+            && !connection.flags.held
+        {
+            connection.outbound.append(|out| sse::append_retry(out, retry));
+        }
     }
 }

@@ -101,9 +101,10 @@ impl std::fmt::Display for Timestamp {
     }
 }
 
-/// Year, month and day of the day that is `days` after 1970-01-01, in the proleptic Gregorian
+/// Year, month (1–12) and day (1–31) of the day that is `days` after 1970-01-01, in the Gregorian
 /// calendar. Counts in eras of 400 years that begin on a March 1, so that the leap day is last.
-fn civil_date(days: u64) -> (u64, u64, u64) {
+#[must_use]
+pub fn civil_date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let era = days / 146_097;
     let day_of_era = days % 146_097;

@@ -1,5 +1,7 @@
 //! The Date header's value (RFC 9110 §6.6.1, IMF-fixdate of §5.6.7), formatted once per second.
 
+use crate::stdx::clock::civil_date;
+
 const SECONDS_PER_DAY: u64 = 86_400;
 /// The last second that a four-digit year can show: 9999-12-31T23:59:59Z.
 const UNIX_SECONDS_MAX: u64 = 253_402_300_799;
@@ -40,7 +42,7 @@ impl Date {
 fn format(unix_seconds: u64) -> [u8; 29] {
     let days = unix_seconds / SECONDS_PER_DAY;
     let second = unix_seconds % SECONDS_PER_DAY;
-    let (year, month, day) = civil(days);
+    let (year, month, day) = civil_date(days);
     let mut text = *b"ddd, 00 mmm 0000 00:00:00 GMT";
     text[..3].copy_from_slice(DAY_NAMES[place(days % 7)]);
     text[8..11].copy_from_slice(MONTH_NAMES[place(month - 1)]);
@@ -50,26 +52,6 @@ fn format(unix_seconds: u64) -> [u8; 29] {
     digits(&mut text[20..22], second / 60 % 60);
     digits(&mut text[23..25], second % 60);
     text
-}
-
-/// Year, month (1–12) and day (1–31) of a day since 1970-01-01, in the Gregorian calendar.
-///
-/// Years are counted from March, so that the leap day is a year's last; 400 years are one cycle of
-/// 146,097 days.
-fn civil(days: u64) -> (u64, u64, u64) {
-    let days = days + 719_468;
-    let cycle = days / 146_097;
-    let day_of_cycle = days % 146_097;
-    let year_of_cycle = (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524
-        - day_of_cycle / 146_096)
-        / 365;
-    let day_of_year =
-        day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = 400 * cycle + year_of_cycle + u64::from(month <= 2);
-    (year, month, day)
 }
 
 fn digits(place: &mut [u8], mut number: u64) {
@@ -119,7 +101,7 @@ mod tests {
     fn every_day_follows_the_one_before() {
         let (mut year, mut month, mut day) = (1970, 1, 1);
         for days in 0..292_200 {
-            assert_eq!(civil(days), (year, month, day));
+            assert_eq!(civil_date(days), (year, month, day));
             let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
             let month_size = match month {
                 2 => 28 + u64::from(is_leap),

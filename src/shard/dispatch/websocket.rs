@@ -138,7 +138,11 @@ impl Shard {
 
     /// Closes with a code and a reason.
     fn fail(&mut self, key: Key, close: &Close) {
-        tracing::debug!(code = close.code, reason = %close.reason, "websocket failed");
+        if let Some(suppressed) = self.refusal_log.ask(self.delivery.now) {
+            let peer = self.delivery.connections.get(key).map(|connection| connection.peer);
+            let (code, reason) = (close.code, &close.reason);
+            tracing::info!(?peer, code, %reason, suppressed, "websocket closed");
+        }
         self.delivery.close_websocket(key, close, CloseCause::of_code(close.code));
     }
 
