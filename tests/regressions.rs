@@ -1,12 +1,13 @@
-//! Defects that a review found in the running broker, each as the client that met it.
+//! Defects once found in the running broker, each as the client that met it.
 
-mod review;
+#[path = "regressions/client.rs"]
+mod client;
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use review::{Broker, WebSocket, command, frame};
+use client::{Broker, WebSocket, command, frame};
 
 fn post(stream: &mut TcpStream, path: &str, body: &str) {
     let size = body.len();
