@@ -196,12 +196,11 @@ impl Delivery {
 
     /// Streams over several homes: the shared block is followed by the connection's own `id:` line.
     fn push_with_cursor(&mut self, index: u32, form: Form, run: &[Arc<Message>]) {
-        let Some(connection) = self.connections.at_mut(index) else { return };
+        let Some(key) = self.connections.key_at(index) else { return };
+        let Some(connection) = self.connections.get_mut(key) else { return };
         if !connection.is_open() {
             return;
         }
-        let key = self.connections.key_at(index).expect("looked up above");
-        let connection = self.connections.get_mut(key).expect("looked up above");
         if connection.is_slow() {
             return self.close_slow_consumer(key);
         }
@@ -305,7 +304,7 @@ impl Outlet for Delivery {
     fn deliver(&mut self, form: Form, run: &[Arc<Message>], members: &[Member]) {
         let member_count = members.len() as u64;
         self.delivered.extend(run.iter().map(|message| (message.time_us, member_count)));
-        self.counters().deliveries.add(members.len() as u64 * run.len() as u64);
+        self.counters().deliveries.add(member_count * run.len() as u64);
         if let Form::Sse { shared_id: false, .. } = form {
             for member in members {
                 self.push_with_cursor(member.session, form, run);

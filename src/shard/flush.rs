@@ -41,9 +41,8 @@ impl Shard {
             let mut jobs: SmallVec<[Job<'_>; BATCH_LEN_MAX]> = SmallVec::new();
             for key in keys {
                 let Some(connection) = self.delivery.connections.get(*key) else { continue };
-                if connection.outbound.is_empty() {
-                    idle.push(*key);
-                } else if !connection.flags.blocked && !connection.flags.held {
+                let waits = connection.flags.blocked || connection.flags.held;
+                if !connection.outbound.is_empty() && !waits {
                     jobs.push(Job { fd: connection.fd.as_fd(), parts: parts(connection) });
                     sending.push(*key);
                 } else {
