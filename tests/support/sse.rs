@@ -121,6 +121,11 @@ impl EventStream {
         self.try_event().expect("an event before the end of the stream")
     }
 
+    /// A `retry:` that came after the last event, in no block yet.
+    pub(crate) fn bare_retry(&self) -> Option<u64> {
+        self.parser.retry
+    }
+
     /// The next event, or `None` at the end of the stream.
     pub(crate) fn try_event(&mut self) -> Option<SseEvent> {
         loop {
