@@ -194,11 +194,17 @@ fn an_application_is_read_with_its_keys() {
     let [all, one] = &*a.keys else { panic!("{:?}", a.keys) };
     assert_eq!((&*all.secret, &*one.secret), (SECRET, OTHER_SECRET));
     let topic = |name| TopicName::new(name).unwrap();
-    assert!(all.rights.admin && !one.rights.admin);
-    assert!(all.rights.may_publish(&topic("news/y")) && !all.rights.may_publish(&topic("news/x")));
-    assert!(one.rights.may_subscribe(&topic("any")) && !one.rights.may_publish(&topic("any")));
-    assert_eq!(one.rights.presented, ["realtime:subscriber:read:topic:*"]);
-    assert_eq!(all.rights.presented.len(), 7);
+    assert!(all.identity.rights.manage.connections && !one.identity.rights.manage.connections);
+    assert!(
+        all.identity.rights.may_publish(&topic("news/y"))
+            && !all.identity.rights.may_publish(&topic("news/x"))
+    );
+    assert!(
+        one.identity.rights.may_subscribe(&topic("any"))
+            && !one.identity.rights.may_publish(&topic("any"))
+    );
+    assert_eq!(*one.identity.rights.presented, ["realtime:subscriber:read:topic:*"]);
+    assert_eq!(all.identity.rights.presented.len(), 7);
 }
 
 #[test]

@@ -8,24 +8,25 @@ use std::sync::Arc;
 use subtle::{ConditionallySelectable as _, ConstantTimeEq as _};
 
 use crate::model::application::{ApiKey, Application};
+use crate::model::identity::Identity;
 use crate::model::refusal::Refusal;
 use crate::model::rights::Rights;
 
 /// Tells who a caller is. One per shard, so that no reference count is shared between threads by
-/// merely asking: rights are lent, and cloned only by what outlives the request.
+/// merely asking: identities are lent, and cloned only by what outlives the request.
 #[derive(Debug)]
 pub struct Authenticator {
     /// What an open application grants to a caller without a key.
-    everyone: Arc<Rights>,
+    everyone: Arc<Identity>,
 }
 
 impl Authenticator {
     /// An authenticator for one shard.
     pub fn new() -> Authenticator {
-        Authenticator { everyone: Arc::new(Rights::everything()) }
+        Authenticator { everyone: Arc::new(Identity::without_token(Rights::every_topic())) }
     }
 
-    /// What the caller who presents `key` may do in `application`. Whether the application is
+    /// Who the caller is that presents `key` to `application`. Whether the application is
     /// enabled is not asked here.
     ///
     /// # Errors
@@ -35,7 +36,7 @@ impl Authenticator {
         &'a self,
         application: &'a Application,
         key: Option<&str>,
-    ) -> Result<&'a Arc<Rights>, Refusal> {
+    ) -> Result<&'a Arc<Identity>, Refusal> {
         match key {
             Some(key) => find(&application.keys, key).ok_or(Refusal::Unauthorized),
             None if application.open => Ok(&self.everyone),
@@ -50,14 +51,14 @@ impl Default for Authenticator {
     }
 }
 
-/// The rights of the key that equals `presented`; of the first, should two be equal.
-pub fn find<'a>(keys: &'a [ApiKey], presented: &str) -> Option<&'a Arc<Rights>> {
+/// The holder of the key that equals `presented`; of the first, should two be equal.
+pub fn find<'a>(keys: &'a [ApiKey], presented: &str) -> Option<&'a Arc<Identity>> {
     let mut found = NONE;
     for (index, key) in keys.iter().enumerate().rev() {
         let equal = key.secret.as_bytes().ct_eq(presented.as_bytes());
         found.conditional_assign(&(index as u64), equal);
     }
-    usize::try_from(found).ok().and_then(|index| keys.get(index)).map(|key| &key.rights)
+    usize::try_from(found).ok().and_then(|index| keys.get(index)).map(|key| &key.identity)
 }
 
 /// An index that no key has.
@@ -66,33 +67,29 @@ const NONE: u64 = u64::MAX;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::application::{AppLimits, CorsOrigins};
+
+    fn holder(name: &str) -> Arc<Identity> {
+        let rights = Rights { presented: Arc::from([name.to_owned()]), ..Rights::every_topic() };
+        Arc::new(Identity::without_token(rights))
+    }
 
     fn application(open: bool, secrets: &[&str]) -> Application {
         let key = |secret: &&str| ApiKey {
             secret: Box::from(*secret),
-            rights: Arc::new(Rights {
-                presented: vec![format!("of {secret}")],
-                ..Rights::everything()
-            }),
+            identity: holder(&format!("of {secret}")),
         };
-        Application {
-            id: Arc::from("a"),
-            enabled: true,
-            open,
-            keys: secrets.iter().map(key).collect(),
-            client_inbound_ack_enabled: false,
-            limits: AppLimits::default(),
-            cors_origins: CorsOrigins::Any,
-        }
+        Application { open, keys: secrets.iter().map(key).collect(), ..Application::new("a") }
+    }
+
+    fn name(identity: &Identity) -> &str {
+        identity.rights.presented.first().map_or("", |name| name)
     }
 
     #[test]
     fn only_an_equal_key_is_found_wherever_it_stands() {
         let keys = application(false, &["first-key", "second-key", "third-key"]).keys;
         for secret in ["first-key", "second-key", "third-key"] {
-            let rights = find(&keys, secret).unwrap();
-            assert_eq!(rights.presented, [format!("of {secret}")]);
+            assert_eq!(name(find(&keys, secret).unwrap()), format!("of {secret}"));
         }
         for wrong in ["", "first-ke", "first-key ", "first-keY", "second", "\u{0}irst-key"] {
             assert!(find(&keys, wrong).is_none(), "{wrong:?}");
@@ -104,8 +101,8 @@ mod tests {
     #[test]
     fn of_two_equal_keys_the_first_counts() {
         let mut keys = application(false, &["same", "same"]).keys;
-        keys[0].rights = Arc::new(Rights::everything());
-        assert!(find(&keys, "same").unwrap().presented.is_empty());
+        keys[0].identity = holder("the first");
+        assert_eq!(name(find(&keys, "same").unwrap()), "the first");
     }
 
     #[test]
@@ -123,8 +120,7 @@ mod tests {
         for (open, key, expected) in cases {
             let application = application(open, &["right"]);
             let granted = authenticator.authenticate(&application, key);
-            let presented = granted.map(|rights| rights.presented.first().map_or("", |p| p));
-            assert_eq!(presented, expected, "open {open}, key {key:?}");
+            assert_eq!(granted.map(|identity| name(identity)), expected, "open {open}, {key:?}");
         }
     }
 }

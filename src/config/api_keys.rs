@@ -7,8 +7,9 @@ use super::load::ReadFile;
 use super::secret;
 use super::values::Values;
 use crate::model::application::ApiKey;
+use crate::model::identity::Identity;
 use crate::model::pattern::Patterns;
-use crate::model::rights::Rights;
+use crate::model::rights::{self, Manage, Rights};
 
 /// Most keys of one application; all of them are compared at every request.
 const KEYS_MAX: usize = 64;
@@ -25,13 +26,13 @@ pub(super) fn keys(values: &mut Values, path: &str, read: ReadFile<'_>) -> Vec<A
     let mut found: Vec<String> = Vec::new();
     for entry in entries {
         let secret = secret_of(values, &entry, read);
-        let rights = Arc::new(rights(values, &entry));
+        let identity = Arc::new(Identity::without_token(rights_of(values, &entry)));
         if let Some(first) =
             keys.iter().position(|key| !secret.is_empty() && *key.secret == *secret)
         {
             values.problem(&entry, format!("has the same secret as {}", found[first]));
         }
-        keys.push(ApiKey { secret: secret.into_boxed_str(), rights });
+        keys.push(ApiKey { secret: secret.into_boxed_str(), identity });
         found.push(entry);
     }
     keys
@@ -67,7 +68,7 @@ fn secret_of(values: &mut Values, entry: &str, read: ReadFile<'_>) -> String {
     secret
 }
 
-fn rights(values: &mut Values, entry: &str) -> Rights {
+fn rights_of(values: &mut Values, entry: &str) -> Rights {
     let path = format!("{entry}.rights");
     let names = values.list(&path);
     if names.is_empty() && values.is_sound(&path) {
@@ -85,25 +86,9 @@ fn rights(values: &mut Values, entry: &str) -> Rights {
     Rights {
         publish: patterns(has("publish")),
         subscribe: patterns(has("subscribe")),
-        admin: has("admin"),
-        presented: presented(has("subscribe"), has("publish"), has("admin"), &topics),
+        public_is_limited: true,
+        manage: if has("admin") { Manage::EVERYTHING } else { Manage::default() },
+        presented: rights::permissions(has("subscribe"), has("publish"), has("admin"), &topics)
+            .into(),
     }
-}
-
-/// The same rights in the words of the Realtime dialect (protocols.md §1.4).
-fn presented(subscribe: bool, publish: bool, admin: bool, topics: &[String]) -> Vec<String> {
-    let mut strings = Vec::new();
-    for topic in topics {
-        if subscribe {
-            strings.push(format!("realtime:subscriber:read:topic:{topic}"));
-        }
-        if publish {
-            strings.push(format!("realtime:publisher:write:topic:{topic}"));
-        }
-    }
-    if admin {
-        let managed = ["subscribers", "connections", "application"];
-        strings.extend(managed.map(|what| format!("realtime:admin:manage:{what}")));
-    }
-    strings
 }

@@ -65,7 +65,7 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "applications[].limits.outbound_size_max",
         Kind::Size { min: 4096, max: 1 << 30 },
-        "1MiB",
+        "64KiB",
         "Most bytes queued for one connection. Over it the connection is closed as a slow consumer.",
     ),
     Key::new(
@@ -169,21 +169,21 @@ fn plain(values: &Values, path: &str) -> Application {
     let at = |name: &str| format!("{path}.{name}");
     let origins = values.list(&at("cors_origins"));
     Application {
-        id: Arc::from(""),
         enabled: values.flag(&at("enabled")),
         open: values.flag(&at("open")),
-        keys: Vec::new(),
         client_inbound_ack_enabled: values.flag(&at("client_inbound_ack_enabled")),
         limits: AppLimits {
             realtime_payload_size_max: values.number(&at("limits.realtime_payload_size_max")),
             native_payload_size_max: values.number(&at("limits.native_payload_size_max")),
             outbound_size_max: values.number(&at("limits.outbound_size_max")),
             subscriptions_max: values.number(&at("limits.subscriptions_max")),
+            ..AppLimits::default()
         },
         cors_origins: match &*origins {
             [any] if any == "*" => CorsOrigins::Any,
             _ => CorsOrigins::List(origins.into_iter().map(String::into_boxed_str).collect()),
         },
+        ..Application::new("")
     }
 }
 

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::rights::Rights;
+use super::address::AddressList;
+use super::identity::{Identity, Role};
+use super::token::{KeySetIndex, KeySetSource, TokenExpiry, TokenKey};
 
 /// An application's index in the snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -14,18 +16,113 @@ pub struct AppIndex(pub u16);
 pub struct Application {
     /// Its name in paths: 1–64 of `A-Z a-z 0-9 _ - .`.
     pub id: Arc<str>,
+    /// Its name for people; may be empty.
+    pub name: Box<str>,
+    /// What it is for; may be empty.
+    pub description: Box<str>,
     /// Whether it serves at all.
     pub enabled: bool,
     /// Whether everyone may subscribe and publish without a key.
     pub open: bool,
     /// API keys; compared in constant time by `auth`.
     pub keys: Vec<ApiKey>,
+    /// Verify tokens of clients, `authKey`; tried in this order.
+    pub auth_keys: Vec<TokenKey>,
+    /// Verify tokens of backends, `adminKey`; tried in this order.
+    pub admin_keys: Vec<TokenKey>,
+    /// Clock difference that is forgiven when a token's times are judged, in seconds.
+    pub token_leeway_s: u32,
+    /// What happens when an open connection's token expires.
+    pub token_expiry: TokenExpiry,
+    /// Networks from which clients may come.
+    pub client_source_address: AddressList,
+    /// Networks from which backends may publish and administer.
+    pub admin_source_address: AddressList,
+    /// Whether clients may send `type:"message"`, and presence is told, on `secure/inbound`.
+    pub websocket_inbound_topic_enabled: bool,
     /// Whether a WebSocket publisher gets an ack (protocols.md §1.3).
     pub client_inbound_ack_enabled: bool,
+    /// What becomes of a second WebSocket of the same token subject.
+    pub same_subject: SameSubject,
+    /// How joining and leaving is told.
+    pub presence: PresenceOptions,
     /// Its limits.
     pub limits: AppLimits,
     /// Origins that browsers may call from: `*`, or a list of exact origins.
     pub cors_origins: CorsOrigins,
+    /// Whether pages of those origins may send credentials; never with `*`.
+    pub cors_credentials: bool,
+}
+
+impl Application {
+    /// An enabled application of this id that nobody may use yet, with every default.
+    pub fn new(id: &str) -> Application {
+        Application {
+            id: Arc::from(id),
+            name: Box::default(),
+            description: Box::default(),
+            enabled: true,
+            open: false,
+            keys: Vec::new(),
+            auth_keys: Vec::new(),
+            admin_keys: Vec::new(),
+            token_leeway_s: 5,
+            token_expiry: TokenExpiry::Keep,
+            client_source_address: AddressList::default(),
+            admin_source_address: AddressList::default(),
+            websocket_inbound_topic_enabled: true,
+            client_inbound_ack_enabled: true,
+            same_subject: SameSubject::ReplaceOld,
+            presence: PresenceOptions::default(),
+            limits: AppLimits::default(),
+            cors_origins: CorsOrigins::Any,
+            cors_credentials: false,
+        }
+    }
+
+    /// The keys that verify tokens of `role`.
+    pub fn token_keys(&self, role: Role) -> &[TokenKey] {
+        match role {
+            Role::Client => &self.auth_keys,
+            Role::Admin => &self.admin_keys,
+        }
+    }
+
+    /// Networks from which callers of `role` may come.
+    pub fn source_addresses(&self, role: Role) -> &AddressList {
+        match role {
+            Role::Client => &self.client_source_address,
+            Role::Admin => &self.admin_source_address,
+        }
+    }
+}
+
+/// What becomes of a second WebSocket of the same token subject on this node.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum SameSubject {
+    /// Both stay.
+    Allow,
+    /// The new one is closed. A user whose connection was cut is locked out until that is noticed.
+    RejectNew,
+    /// The old one is closed.
+    #[default]
+    ReplaceOld,
+}
+
+/// How joining and leaving is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PresenceOptions {
+    /// How long a subject may be gone before it is told, in milliseconds; one that returns earlier
+    /// never left. 0 tells at once.
+    pub debounce_ms: u32,
+    /// Members of a topic up to which they are named; above it only their number is told.
+    pub members_max: u32,
+}
+
+impl Default for PresenceOptions {
+    fn default() -> Self {
+        PresenceOptions { debounce_ms: 0, members_max: 1000 }
+    }
 }
 
 /// An API key and what it allows.
@@ -33,13 +130,13 @@ pub struct Application {
 pub struct ApiKey {
     /// The secret itself; never printed.
     pub secret: Box<str>,
-    /// What it allows.
-    pub rights: Arc<Rights>,
+    /// Its holder, and what that may do.
+    pub identity: Arc<Identity>,
 }
 
 impl std::fmt::Debug for ApiKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ApiKey").field("rights", &self.rights).finish_non_exhaustive()
+        f.debug_struct("ApiKey").field("identity", &self.identity).finish_non_exhaustive()
     }
 }
 
@@ -63,6 +160,25 @@ pub struct AppLimits {
     pub outbound_size_max: usize,
     /// Most topics one connection may be subscribed to.
     pub subscriptions_max: usize,
+    /// Silence of a WebSocket client after which it is closed, in milliseconds; it is pinged before.
+    pub idle_timeout_ms: u32,
+    /// Connections that one address (IPv6: one /64) may begin; over it 429.
+    pub connections_per_address: Option<Rate>,
+    /// Commands that one WebSocket may send; over it close 1013.
+    pub commands_per_connection: Option<Rate>,
+    /// Bytes of messages that one WebSocket may send; over it close 1013.
+    pub bytes_per_connection: Option<Rate>,
+    /// Publishes of the whole application, through every door; over it 429 or close 1013.
+    pub publishes: Option<Rate>,
+}
+
+/// A token bucket's measures.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rate {
+    /// Units per second in the long run; at least 1.
+    pub per_second: u32,
+    /// Units that may come at once after silence; at least 1.
+    pub burst: u32,
 }
 
 impl Default for AppLimits {
@@ -70,8 +186,13 @@ impl Default for AppLimits {
         AppLimits {
             realtime_payload_size_max: 5 * 1024,
             native_payload_size_max: 256 * 1024,
-            outbound_size_max: 1024 * 1024,
+            outbound_size_max: 64 * 1024,
             subscriptions_max: 1024,
+            idle_timeout_ms: 30_000,
+            connections_per_address: None,
+            commands_per_connection: None,
+            bytes_per_connection: None,
+            publishes: None,
         }
     }
 }
@@ -82,6 +203,7 @@ pub struct Applications {
     list: Vec<Application>,
     by_id: HashMap<Arc<str>, AppIndex>,
     buzzpost: Option<AppIndex>,
+    key_sets: Vec<KeySetSource>,
 }
 
 impl Applications {
@@ -99,7 +221,23 @@ impl Applications {
             })
             .collect();
         let buzzpost = buzzpost.and_then(|id| by_id.get(id).copied());
-        Applications { list, by_id, buzzpost }
+        Applications { list, by_id, buzzpost, key_sets: Vec::new() }
+    }
+
+    /// The same with the key sets that its token keys name.
+    #[must_use]
+    pub fn with_key_sets(self, key_sets: Vec<KeySetSource>) -> Applications {
+        Applications { key_sets, ..self }
+    }
+
+    /// Every key set that a token key names, by its place.
+    pub fn key_sets(&self) -> &[KeySetSource] {
+        &self.key_sets
+    }
+
+    /// The key set at `index`.
+    pub fn key_set(&self, index: KeySetIndex) -> &KeySetSource {
+        &self.key_sets[usize::from(index.0)]
     }
 
     /// The application at `index`.

@@ -35,6 +35,9 @@ pub const INTERNAL: u16 = 1011;
 /// Overload or a slow consumer: come again later.
 pub const TRY_AGAIN_LATER: u16 = 1013;
 
+/// The token has expired or was revoked (3000, "Unauthorized", of the WebSocket close code registry).
+pub const UNAUTHORIZED: u16 = 3000;
+
 /// What ended a connection; the label of the close counter.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[repr(u8)]
@@ -63,11 +66,21 @@ pub enum CloseCause {
     Internal,
     /// A publish over a WebSocket found no room in the mesh.
     Overloaded,
+    /// A newer connection of the same subject took its place, or an older one kept it out.
+    SameSubject,
+    /// An administrator closed it.
+    Administered,
+    /// Its token expired.
+    Expired,
+    /// Its token or its subject's tokens were revoked.
+    Revoked,
+    /// It sent more than its rate.
+    RateLimited,
 }
 
 impl CloseCause {
     /// All causes, in the order of their discriminants.
-    pub const ALL: [CloseCause; 12] = [
+    pub const ALL: [CloseCause; 17] = [
         CloseCause::Peer,
         CloseCause::Socket,
         CloseCause::Protocol,
@@ -80,6 +93,11 @@ impl CloseCause {
         CloseCause::Stopping,
         CloseCause::Internal,
         CloseCause::Overloaded,
+        CloseCause::SameSubject,
+        CloseCause::Administered,
+        CloseCause::Expired,
+        CloseCause::Revoked,
+        CloseCause::RateLimited,
     ];
 
     /// The metric label.
@@ -97,6 +115,11 @@ impl CloseCause {
             CloseCause::Stopping => "stopping",
             CloseCause::Internal => "internal",
             CloseCause::Overloaded => "overloaded",
+            CloseCause::SameSubject => "same_subject",
+            CloseCause::Administered => "administered",
+            CloseCause::Expired => "expired",
+            CloseCause::Revoked => "revoked",
+            CloseCause::RateLimited => "rate_limited",
         }
     }
 

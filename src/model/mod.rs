@@ -1,13 +1,16 @@
 //! The nouns every layer shares: names, positions, messages, limits, refusals. No I/O, no clock.
 
+pub mod address;
 pub mod application;
 pub mod close;
 pub mod form;
 pub mod id;
+pub mod identity;
 pub mod message;
 pub mod pattern;
 pub mod position;
 pub mod refusal;
 pub mod rights;
 pub mod shard;
+pub mod token;
 pub mod topic;

@@ -60,6 +60,16 @@ pub enum Refusal {
     Stopping,
     /// A bug: the request was dropped, the connection closed.
     Internal,
+    /// No connection of this id.
+    UnknownConnection,
+    /// The caller's address is not among those that may come.
+    SourceForbidden,
+    /// The page's origin is not among those that may come.
+    OriginForbidden,
+    /// More than the rate allows.
+    RateLimited,
+    /// The key set that would verify the token could not be had yet.
+    KeysUnavailable,
 }
 
 /// What the table says of one refusal.
@@ -92,7 +102,7 @@ const fn entry(
 
 impl Refusal {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Refusal; 27] = [
+    pub const ALL: [Refusal; 32] = [
         Refusal::BadRequest,
         Refusal::TargetTooLong,
         Refusal::HeadersTooLarge,
@@ -120,6 +130,11 @@ impl Refusal {
         Refusal::Overloaded,
         Refusal::Stopping,
         Refusal::Internal,
+        Refusal::UnknownConnection,
+        Refusal::SourceForbidden,
+        Refusal::OriginForbidden,
+        Refusal::RateLimited,
+        Refusal::KeysUnavailable,
     ];
 
     /// The table's row.
@@ -205,10 +220,10 @@ impl Refusal {
                 entry(18, "application_disabled", "The application is disabled.", 403, 1008, None)
             }
             Refusal::Unauthorized => {
-                entry(19, "unauthorized", "A valid key is needed.", 401, 1008, None)
+                entry(19, "unauthorized", "A valid key or token is needed.", 401, 1008, None)
             }
             Refusal::Forbidden => {
-                entry(20, "forbidden", "The key does not allow this.", 403, 1008, None)
+                entry(20, "forbidden", "The key or token does not allow this.", 403, 1008, None)
             }
             Refusal::BadHandshake => {
                 entry(21, "bad_handshake", "The WebSocket handshake is not valid.", 400, 1002, None)
@@ -241,6 +256,26 @@ impl Refusal {
             Refusal::Internal => {
                 entry(27, "internal", "The broker failed on this request.", 500, 1011, None)
             }
+            Refusal::UnknownConnection => {
+                entry(28, "unknown_connection", "There is no such connection.", 404, 1008, None)
+            }
+            Refusal::SourceForbidden => {
+                entry(29, "source_forbidden", "Your address may not come here.", 403, 1008, None)
+            }
+            Refusal::OriginForbidden => {
+                entry(30, "origin_forbidden", "Your page's origin may not come.", 403, 1008, None)
+            }
+            Refusal::RateLimited => {
+                entry(31, "rate_limited", "This is more than the rate allows.", 429, 1013, Some(1))
+            }
+            Refusal::KeysUnavailable => entry(
+                32,
+                "keys_unavailable",
+                "The keys that verify your token cannot be had now.",
+                503,
+                1013,
+                Some(2),
+            ),
         }
     }
 }

@@ -12,8 +12,8 @@ use super::answer::Answer;
 use super::outbound::Outbound;
 use crate::model::application::AppIndex;
 use crate::model::close::CloseCause;
+use crate::model::identity::Identity;
 use crate::model::position::Cursor;
-use crate::model::rights::Rights;
 use crate::proto::http1;
 use crate::proto::ws::{self, Closing};
 use crate::stdx::clock::Tick;
@@ -106,7 +106,7 @@ pub(super) struct HttpDoor {
 pub(super) struct WebSocketDoor {
     pub(super) reader: ws::Reader,
     pub(super) app: AppIndex,
-    pub(super) rights: Arc<Rights>,
+    pub(super) identity: Arc<Identity>,
     pub(super) positions: bool,
     /// The negotiated deflate window, 9–15 bits.
     pub(super) window: Option<u8>,

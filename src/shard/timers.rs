@@ -200,6 +200,7 @@ mod tests {
 
     use super::*;
     use crate::model::application::AppIndex;
+    use crate::model::identity::Identity;
     use crate::model::rights::Rights;
     use crate::proto::ws::{Closing, Reader};
     use crate::shard::connection::WebSocketDoor;
@@ -213,7 +214,7 @@ mod tests {
         connection.door = Door::WebSocket(WebSocketDoor {
             reader: Reader::new(false),
             app: AppIndex(0),
-            rights: Arc::new(Rights::everything()),
+            identity: Arc::new(Identity::without_token(Rights::every_topic())),
             positions: false,
             window: None,
             welcomed: true,

@@ -12,8 +12,8 @@ use super::super::run::Shard;
 use super::route::{Route, Routed, route};
 use crate::model::application::{AppIndex, Application, Applications, CorsOrigins};
 use crate::model::close::CloseCause;
+use crate::model::identity::Identity;
 use crate::model::refusal::{Refusal, Refused};
-use crate::model::rights::Rights;
 use crate::proto::http1::{
     CONTINUE, Decoded, Decoder, Framing, Head, Limits, Progress, Query, Request, Response,
     SizeLimit, Terms, decode_segment, problem,
@@ -130,32 +130,32 @@ impl Shard {
             Route::Ready => self.readiness_page(*exchange),
             Route::Metrics => self.metrics(*exchange),
             Route::BuzzStream => {
-                let (app, rights) = self.enter_buzzpost(exchange, head)?;
-                self.open_buzzpost_stream(*exchange, app, &rights, head)?;
+                let (app, identity) = self.enter_buzzpost(exchange, head)?;
+                self.open_buzzpost_stream(*exchange, app, &identity.rights, head)?;
             }
             Route::BuzzPublish => {
-                let (app, rights) = self.enter_buzzpost(exchange, head)?;
-                self.publish_buzzpost(*exchange, app, &rights, request.body)?;
+                let (app, identity) = self.enter_buzzpost(exchange, head)?;
+                self.publish_buzzpost(*exchange, app, &identity.rights, request.body)?;
             }
             Route::WebSocket(app) => {
-                let (app, rights) = self.enter(exchange, app, head)?;
-                self.upgrade(*exchange, app, rights, head)?;
+                let (app, identity) = self.enter(exchange, app, head)?;
+                self.upgrade(*exchange, app, identity, head)?;
             }
             Route::Events(app) => {
-                let (app, rights) = self.enter(exchange, app, head)?;
-                self.open_native_stream(*exchange, app, &rights, head)?;
+                let (app, identity) = self.enter(exchange, app, head)?;
+                self.open_native_stream(*exchange, app, &identity.rights, head)?;
             }
             Route::Topic(app, topic) => {
-                let (app, rights) = self.enter(exchange, app, head)?;
-                self.publish_topic(*exchange, app, &rights, topic, request)?;
+                let (app, identity) = self.enter(exchange, app, head)?;
+                self.publish_topic(*exchange, app, &identity.rights, topic, request)?;
             }
             Route::Batch(app) => {
-                let (app, rights) = self.enter(exchange, app, head)?;
-                self.publish_batch(*exchange, app, &rights, request.body)?;
+                let (app, identity) = self.enter(exchange, app, head)?;
+                self.publish_batch(*exchange, app, &identity.rights, request.body)?;
             }
             Route::RealtimePublish(app) => {
-                let (app, rights) = self.enter(exchange, app, head)?;
-                self.publish_realtime(*exchange, app, &rights, request.body)?;
+                let (app, identity) = self.enter(exchange, app, head)?;
+                self.publish_realtime(*exchange, app, &identity.rights, request.body)?;
             }
         }
         Ok(())
@@ -167,7 +167,7 @@ impl Shard {
         exchange: &mut Exchange,
         app: &str,
         head: &Head<'_>,
-    ) -> Result<(AppIndex, Arc<Rights>), Refused> {
+    ) -> Result<(AppIndex, Arc<Identity>), Refused> {
         let id = decode_segment(app)?;
         let Some(app) = self.delivery.applications.find(&id) else {
             let detail = "no application of this name is configured";
@@ -180,7 +180,7 @@ impl Shard {
         &self,
         exchange: &mut Exchange,
         head: &Head<'_>,
-    ) -> Result<(AppIndex, Arc<Rights>), Refused> {
+    ) -> Result<(AppIndex, Arc<Identity>), Refused> {
         let Some(app) = self.delivery.applications.buzzpost() else {
             let detail = "the root path belongs to no application (buzzpost_application)";
             return Err(Refused::new(Refusal::UnknownApplication, detail));
@@ -193,7 +193,7 @@ impl Shard {
         exchange: &mut Exchange,
         app: AppIndex,
         head: &Head<'_>,
-    ) -> Result<(AppIndex, Arc<Rights>), Refused> {
+    ) -> Result<(AppIndex, Arc<Identity>), Refused> {
         let application = self.delivery.applications.get(app);
         exchange.cors = cors(app, application, head);
         if !application.enabled {
@@ -201,7 +201,7 @@ impl Shard {
         }
         let presented = presented_key(head)?;
         match self.authenticator.authenticate(application, presented.as_deref()) {
-            Ok(rights) => Ok((app, Arc::clone(rights))),
+            Ok(identity) => Ok((app, Arc::clone(identity))),
             Err(refusal) => Err(Refused::new(
                 refusal,
                 "present an API key of this application in X-API-Key, X-Secret or ?secret=",

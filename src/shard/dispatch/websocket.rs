@@ -9,9 +9,9 @@ use crate::broker::{ReplyTo, SubscribeOutcome};
 use crate::model::application::AppIndex;
 use crate::model::close::{Close, CloseCause, POLICY, TOO_BIG};
 use crate::model::form::Form;
+use crate::model::identity::Identity;
 use crate::model::message::{Payload, Publication, Publisher};
 use crate::model::refusal::{Refusal, Refused};
-use crate::model::rights::Rights;
 use crate::model::topic::{TopicClass, TopicName};
 use crate::proto::http1::{Head, Query};
 use crate::proto::realtime::{self, Command, Publish};
@@ -31,7 +31,7 @@ impl Shard {
         &mut self,
         exchange: Exchange,
         app: AppIndex,
-        rights: Arc<Rights>,
+        identity: Arc<Identity>,
         head: &Head<'_>,
     ) -> Result<(), Refused> {
         let accepted = handshake::decide(
@@ -57,7 +57,7 @@ impl Shard {
         connection.door = Door::WebSocket(WebSocketDoor {
             reader: Reader::new(window.is_some()),
             app,
-            rights,
+            identity,
             positions,
             window,
             welcomed: false,
@@ -179,7 +179,7 @@ impl Shard {
 
     fn subscribe(&mut self, key: Key, topic: &str) -> Result<(), Close> {
         let topic = TopicName::new(topic).map_err(|_rule| Close::new(POLICY, BAD_FORMAT))?;
-        let rights = &self.websocket(key).ok_or_else(gone)?.rights;
+        let rights = &self.websocket(key).ok_or_else(gone)?.identity.rights;
         if !rights.may_subscribe(&topic) {
             self.delivery.counters().refuse(Refusal::Forbidden);
             return Err(Close::new(
@@ -204,7 +204,7 @@ impl Shard {
         let topic =
             TopicName::new(&publish.topic).map_err(|_rule| Close::new(POLICY, BAD_FORMAT))?;
         let door = self.websocket(key).ok_or_else(gone)?;
-        let (app, rights) = (door.app, Arc::clone(&door.rights));
+        let (app, identity) = (door.app, Arc::clone(&door.identity));
         let application = self.delivery.applications.get(app);
         let size_max = application.limits.realtime_payload_size_max;
         let wants_receipt = application.client_inbound_ack_enabled;
@@ -214,7 +214,7 @@ impl Shard {
             let reason = format!("{BAD_FORMAT} Payload of {size} bytes, at most {size_max}.");
             return Err(Close { code: TOO_BIG, reason: reason.into() });
         }
-        if !rights.may_publish(&topic) {
+        if !identity.rights.may_publish(&topic) {
             self.delivery.counters().refuse(Refusal::Forbidden);
             return Err(Close::new(POLICY, "Publishing to topic is forbidden!"));
         }
@@ -229,7 +229,7 @@ impl Shard {
                 connection,
                 // Without a token a connection is its own subject.
                 subject: connection.to_string().into(),
-                permissions: rights.presented.as_slice().into(),
+                permissions: Arc::clone(&identity.rights.presented),
             }),
             compress: publish.compress,
         };
