@@ -1,9 +1,8 @@
 //! The metrics page, judged by a strict reader of the Prometheus text format 0.0.4.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use fanwire::model::application::{AppIndex, AppLimits, Application, Applications, CorsOrigins};
+use fanwire::model::application::{AppIndex, Application, Applications};
 use fanwire::model::close::CloseCause;
 use fanwire::model::refusal::Refusal;
 use fanwire::telemetry::{Door, ProcessStats, PublishDoor, ShardCounters, render};
@@ -197,15 +196,7 @@ fn total(page: &Page, name: &str, labels: &[(&str, &str)]) -> f64 {
 type Expected<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
 
 fn applications(ids: &[&str]) -> Applications {
-    let application = |id: &&str| Application {
-        id: Arc::from(*id),
-        enabled: true,
-        open: true,
-        keys: Vec::new(),
-        client_inbound_ack_enabled: true,
-        limits: AppLimits::default(),
-        cors_origins: CorsOrigins::Any,
-    };
+    let application = |id: &&str| Application { open: true, ..Application::new(id) };
     Applications::new(ids.iter().map(application).collect(), None)
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use fanwire::broker::{
     Broker, BrokerOptions, Member, Outlet, Parcel, Receipt, ReplyTo, SubscribeOutcome,
 };
-use fanwire::model::application::{AppIndex, AppLimits, Application, Applications, CorsOrigins};
+use fanwire::model::application::{AppIndex, Application, Applications};
 use fanwire::model::form::Form;
 use fanwire::model::id::ConnectionIds;
 use fanwire::model::message::Message;
@@ -111,15 +111,7 @@ pub(crate) fn fan_out<const COUNT: u32>() -> Op {
 }
 
 fn broker() -> Broker {
-    let application = Application {
-        id: "demo".into(),
-        enabled: true,
-        open: true,
-        keys: Vec::new(),
-        client_inbound_ack_enabled: true,
-        limits: AppLimits::default(),
-        cors_origins: CorsOrigins::Any,
-    };
+    let application = Application { open: true, ..Application::new("demo") };
     let options = BrokerOptions {
         shard: ShardIndex(0),
         shard_count: 1,

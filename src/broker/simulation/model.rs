@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::ears::{Ears, Happened};
 use crate::broker::{Broker, BrokerOptions, Member, Receipt, ReplyTo};
-use crate::model::application::{AppIndex, AppLimits, Application, Applications, CorsOrigins};
+use crate::model::application::{AppIndex, AppLimits, Application, Applications};
 use crate::model::form::Form;
 use crate::model::id::ConnectionIds;
 use crate::model::message::{Message, Payload};
@@ -78,15 +78,7 @@ impl World {
         let mut random = Random(seed);
         let shard_count = u16::try_from(1 + random.below(4)).unwrap();
         let limits = AppLimits { subscriptions_max: SUBSCRIPTIONS_MAX, ..AppLimits::default() };
-        let application = |id: &str| Application {
-            id: Arc::from(id),
-            enabled: true,
-            open: true,
-            keys: Vec::new(),
-            client_inbound_ack_enabled: true,
-            limits,
-            cors_origins: CorsOrigins::Any,
-        };
+        let application = |id: &str| Application { open: true, limits, ..Application::new(id) };
         let applications = Applications::new(vec![application("a"), application("b")], None);
         let applications = Arc::new(applications);
         let ids = ConnectionIds::random();
