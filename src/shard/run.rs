@@ -204,7 +204,7 @@ impl Shard {
             wheel: Wheel::new(now, SLOT),
             scanner: Scanner::new(JSON_DEPTH_MAX),
             inflater: Some(Inflater::new()),
-            authenticator: Authenticator::new(),
+            authenticator: Authenticator::default(),
             scratch: Some(Box::default()),
             input: vec![0; INPUT_SIZE],
             send_results: Vec::new(),
