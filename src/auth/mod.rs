@@ -22,6 +22,8 @@ mod key_set;
 pub mod mint;
 mod raw_key;
 mod revocations;
+#[cfg(test)]
+mod rfc_tests;
 
 pub use authenticator::{Authenticator, Credential, Request, Verdict};
 pub use explain::{Explanation, explain};
