@@ -13,7 +13,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::api_keys;
-use super::cache::{Cache, Fingerprint, fingerprint};
+use super::cache::{Cache, Fingerprint};
 use super::judge::{Fault, Judged, KeySets, Silent, judge};
 use super::jws::TOKEN_SIZE_MAX;
 use super::key_ring::KeyRing;
@@ -141,7 +141,7 @@ impl Authenticator {
                 Some(Err(unauthorized(NOT_VALID_HERE)))
             }
             Credential::Token(token) => {
-                self.cache.find(&fingerprint(request, token), request.now_s).map(Ok)
+                self.cache.find(&Fingerprint::new(request, token), request.now_s).map(Ok)
             }
         }
     }
@@ -158,7 +158,7 @@ impl Authenticator {
             };
         };
         match judge(request, token, &self.ring, &self.key_sets, &mut Silent) {
-            Ok(judged) => self.admit(request, fingerprint(request, token), judged),
+            Ok(judged) => self.admit(request, token, judged),
             Err(fault) => fault.into_verdict(),
         }
     }
@@ -167,10 +167,9 @@ impl Authenticator {
     /// verified are forgotten, unless both are the same document.
     pub fn set_keys(&mut self, index: KeySetIndex, key_set: Option<Arc<KeySet>>) {
         let former = match key_set {
-            Some(key_set) => {
-                let hash = Arc::clone(&key_set);
-                let former = self.key_sets.insert(index, key_set);
-                former.filter(|former| !former.is_same(&hash))
+            Some(new) => {
+                let former = self.key_sets.insert(index, Arc::clone(&new));
+                former.filter(|former| !former.is_same(&new))
             }
             None => self.key_sets.remove(&index),
         };
@@ -197,16 +196,12 @@ impl Authenticator {
         Ok(())
     }
 
-    fn admit(
-        &mut self,
-        request: &Request<'_>,
-        fingerprint: Fingerprint,
-        judged: Judged,
-    ) -> Verdict {
+    fn admit(&mut self, request: &Request<'_>, token: &str, judged: Judged) -> Verdict {
         if self.revocations.covers(request.app, &judged.identity, request.now_s) {
             return Verdict::Refused(unauthorized("the token has been revoked"));
         }
         let identity = Arc::new(judged.identity);
+        let fingerprint = Fingerprint::new(request, token);
         self.cache.insert(fingerprint, request, Arc::clone(&identity), judged.key_set);
         Verdict::Known(identity)
     }

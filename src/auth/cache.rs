@@ -21,18 +21,22 @@ const ENTRIES_COUNT_MAX: usize = 16_384;
 const UNLIMITED_DURATION_S: u64 = 3600;
 
 /// By what a token is known.
-pub(super) type Fingerprint = [u8; 32];
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Fingerprint {
+    app: AppIndex,
+    /// Which of client and admin it was judged for.
+    roles: [bool; 2],
+    hash: [u8; 32],
+}
 
-/// The fingerprint of `token` as `request` presents it.
-pub(super) fn fingerprint(request: &Request<'_>, token: &str) -> Fingerprint {
-    let asks = |role| u8::from(request.roles.contains(&role));
-    let mut context = digest::Context::new(&digest::SHA256);
-    context.update(&request.app.0.to_le_bytes());
-    context.update(&[asks(Role::Client), asks(Role::Admin)]);
-    context.update(token.as_bytes());
-    let mut fingerprint = [0; 32];
-    fingerprint.copy_from_slice(context.finish().as_ref());
-    fingerprint
+impl Fingerprint {
+    /// That of `token` as `request` presents it. Allocates nothing.
+    pub(super) fn new(request: &Request<'_>, token: &str) -> Fingerprint {
+        let roles = [Role::Client, Role::Admin].map(|role| request.roles.contains(&role));
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+        Fingerprint { app: request.app, roles, hash }
+    }
 }
 
 /// The verified tokens of one shard.
@@ -47,7 +51,6 @@ pub(super) struct Cache {
 #[derive(Debug)]
 struct Entry {
     fingerprint: Fingerprint,
-    app: AppIndex,
     identity: Arc<Identity>,
     key_set: Option<KeySetIndex>,
     /// Unix seconds from when on it must be verified again.
@@ -63,7 +66,7 @@ impl Cache {
         (now_s < entry.until_s).then(|| Arc::clone(&entry.identity))
     }
 
-    /// Remembers a token verified at `now_s` until it expires, `leeway_s` included.
+    /// Remembers a token that `request` has presented, until it expires, leeway included.
     pub(super) fn insert(
         &mut self,
         fingerprint: Fingerprint,
@@ -76,8 +79,7 @@ impl Cache {
             Some(expires_at) => expires_at.saturating_add(leeway_s),
             None => request.now_s.saturating_add(UNLIMITED_DURATION_S),
         };
-        let app = request.app;
-        let entry = Entry { fingerprint, app, identity, key_set, until_s, was_asked_for: false };
+        let entry = Entry { fingerprint, identity, key_set, until_s, was_asked_for: false };
         if let Some(index) = self.by_fingerprint.get(&fingerprint) {
             self.entries[*index] = entry;
             return;
@@ -99,7 +101,8 @@ impl Cache {
         &mut self,
         is_doomed: impl Fn(AppIndex, &Identity, Option<KeySetIndex>) -> bool,
     ) {
-        self.entries.retain(|entry| !is_doomed(entry.app, &entry.identity, entry.key_set));
+        self.entries
+            .retain(|entry| !is_doomed(entry.fingerprint.app, &entry.identity, entry.key_set));
         self.by_fingerprint.clear();
         let places = self.entries.iter().enumerate();
         self.by_fingerprint.extend(places.map(|(index, entry)| (entry.fingerprint, index)));

@@ -111,7 +111,7 @@ mod tests {
         let nested =
             |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth - 1), "]".repeat(depth - 1));
         let cases = [
-            (r#"{}"#.to_owned(), true),
+            ("{}".to_owned(), true),
             (" {\t\"a\" : [1, -2, 2.5e3, true, null, \"\\u00e9\"] }\r\n".to_owned(), true),
             (nested(DEPTH_MAX), true),
             (nested(DEPTH_MAX + 1), false),
@@ -121,7 +121,7 @@ mod tests {
             (r#"{"x":[{"a":1,"a":1}]}"#.to_owned(), false),
             (r#"{"a":1}{"#.to_owned(), false),
             (r#"{"a":1} {}"#.to_owned(), false),
-            (r#"[]"#.to_owned(), false),
+            ("[]".to_owned(), false),
             ("\"a\"".to_owned(), false),
             ("null".to_owned(), false),
             (String::new(), false),
@@ -129,7 +129,7 @@ mod tests {
             ("{}\0".to_owned(), false),
             (r#"{"a":1e400}"#.to_owned(), false),
             (r#"{"a":"\ud800"}"#.to_owned(), false),
-            (r#"{'a':1}"#.to_owned(), false),
+            ("{'a':1}".to_owned(), false),
             (r#"{"a":01}"#.to_owned(), false),
             (r#"{"a":NaN}"#.to_owned(), false),
             (r#"{"a":1,}"#.to_owned(), false),

@@ -83,7 +83,8 @@ pub(super) fn judge(
         for (index, (token_key, raw)) in
             token_keys.iter().zip(ring.keys(request.app, *role)).enumerate()
         {
-            let judged = trial.with(Offer { role: *role, index, token_key }, raw, key_sets)?;
+            let judged =
+                trial.with(Offer { role: *role, index, token_key }, raw.as_ref(), key_sets)?;
             if let Some(judged) = judged {
                 return Ok(judged);
             }
@@ -126,7 +127,7 @@ impl<W: Witness> Trial<'_, W> {
     fn with(
         &mut self,
         offer: Offer<'_>,
-        raw: &Option<RawKey>,
+        raw: Option<&RawKey>,
         key_sets: &KeySets,
     ) -> Result<Option<Judged>, Fault> {
         let algorithm = self.jws.header.algorithm;

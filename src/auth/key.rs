@@ -21,8 +21,8 @@ use crate::model::token::Algorithm;
 
 /// Bits an RSA modulus has at least (RFC 7518 §3.3) and at most; longer ones cost too much.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
-/// Largest public exponent; aws-lc-rs takes none beyond 33 bits.
-const RSA_EXPONENT_MAX: u64 = u32::MAX as u64;
+/// Public exponents that are taken, if odd. 1 signs nothing, and aws-lc-rs takes none beyond 33 bits.
+const RSA_EXPONENTS: std::ops::RangeInclusive<u64> = 3..=u32::MAX as u64;
 /// Shortest HMAC secret, in bytes. RFC 7518 §3.2 asks for as many as the hash has (32 to 64), but
 /// the platform's users bring secrets of their own; below 16 guessing one offline becomes real.
 pub(super) const SECRET_SIZE_MIN: usize = 16;
@@ -114,7 +114,7 @@ impl PublicKey {
             return Err(format!("an RSA key of {bits} bits; {min} to {max} are taken"));
         }
         let exponent = e.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-        if e.len() > 8 || exponent < 3 || exponent > RSA_EXPONENT_MAX || exponent % 2 == 0 {
+        if e.len() > 8 || !RSA_EXPONENTS.contains(&exponent) || exponent % 2 == 0 {
             return Err("an RSA key whose exponent is even, 1, or over 32 bits".to_owned());
         }
         let verifier = Verifier::Jsonwebtoken(DecodingKey::from_rsa_raw_components(n, e));

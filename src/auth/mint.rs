@@ -142,16 +142,12 @@ fn signature(algorithm: Algorithm, signed: &[u8], key: &KeyText) -> Result<Strin
     let unfit =
         || format!("the key is not a private key in PEM that can sign {}", algorithm.name());
     let encoding_key = encoding_key.map_err(|_unread| unfit())?;
-    match named_by_jsonwebtoken(algorithm) {
-        Some(named) => {
-            jsonwebtoken::crypto::sign(signed, &encoding_key, named).map_err(|_unfit| unfit())
-        }
-        None => {
-            let der = encoding_key.as_bytes();
-            let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P521_SHA512_FIXED_SIGNING, der)
-                .map_err(|_unfit| unfit())?;
-            let signature = pair.sign(&SystemRandom::new(), signed).map_err(|_unfit| unfit())?;
-            Ok(URL_SAFE_NO_PAD.encode(signature))
-        }
+    if let Some(named) = named_by_jsonwebtoken(algorithm) {
+        return jsonwebtoken::crypto::sign(signed, &encoding_key, named).map_err(|_unfit| unfit());
     }
+    EcdsaKeyPair::from_pkcs8(&ECDSA_P521_SHA512_FIXED_SIGNING, encoding_key.as_bytes())
+        .ok()
+        .and_then(|pair| pair.sign(&SystemRandom::new(), signed).ok())
+        .map(|signature| URL_SAFE_NO_PAD.encode(signature))
+        .ok_or_else(unfit)
 }

@@ -18,10 +18,8 @@ fn verifies(jwk: &Value, token: &str) -> bool {
         return Secret::new(&bytes).unwrap().verifies(algorithm, jws.signed, jws.signature);
     }
     let set = KeySet::parse(format!("{{\"keys\":[{jwk}]}}").as_bytes()).unwrap();
-    let verifies = set
-        .candidates(algorithm, None)
-        .any(|candidate| candidate.key.verifies(algorithm, jws.signed, jws.signature));
-    verifies
+    let mut candidates = set.candidates(algorithm, None);
+    candidates.any(|candidate| candidate.key.verifies(algorithm, jws.signed, jws.signature))
 }
 
 #[test]

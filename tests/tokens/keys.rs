@@ -1,7 +1,7 @@
 //! Which key is asked, and when a key set has to be fetched first.
 
-use fanwire::auth::{Verdict, check_key, mint};
-use fanwire::model::application::Application;
+use fanwire::auth::{KeyRing, KeySet, Verdict, check_key, mint};
+use fanwire::model::application::{Application, Applications};
 use fanwire::model::identity::Role;
 use fanwire::model::token::{Algorithm, KeySetIndex, KeyText};
 
@@ -196,5 +196,67 @@ fn a_configured_key_is_told_what_is_wrong_with_it() {
     for (text, algorithms, expected) in cases {
         let found = check_key(&KeyText(text.into()), algorithms);
         assert_eq!(found, expected.map_err(str::to_owned), "{text}");
+    }
+}
+
+#[test]
+fn a_key_ring_names_the_bad_key_and_not_its_text() {
+    let application = Application {
+        auth_keys: vec![raw(Algorithm::Hs256, SECRET)],
+        admin_keys: vec![raw(Algorithm::Hs256, SECRET), raw(Algorithm::Hs256, "tooshort")],
+        ..Application::new("shop")
+    };
+    let problem = KeyRing::new(&Applications::new(vec![application], None)).unwrap_err();
+    let expected = "shop: key 2 of adminKey: a secret needs at least 16 bytes";
+    assert_eq!(problem.to_string(), expected);
+}
+
+#[test]
+fn a_key_set_says_what_it_leaves_out_and_why() {
+    let key = ed25519_jwk(&pair(Algorithm::EdDsa), "k");
+    let list = [
+        "7",
+        r#"{"kty":"oct","k":"c2VjcmV0"}"#,
+        r#"{"kty":"EC","crv":"P-256","x":"AAAA","y":"AAAA"}"#,
+        r#"{"kty":"RSA","n":"AQ=="}"#,
+        r#"{"kty":"EC","crv":"secp256k1"}"#,
+        &key,
+        &key.replace("\"kid\"", "\"use\":\"enc\",\"kid\""),
+        &key.replace("\"kid\"", "\"key_ops\":[\"sign\"],\"kid\""),
+        &key.replace("\"kid\"", "\"alg\":\"ES256\",\"kid\""),
+    ];
+    let set = KeySet::parse(format!(r#"{{"keys":[{}]}}"#, list.join(",")).as_bytes()).unwrap();
+    assert_eq!((set.len(), set.is_empty()), (1, false));
+    let expected = [
+        "key 1: not an object",
+        "key 2: a symmetric key is not taken from a key set",
+        "key 3: its x or y is not 32 bytes",
+        "key 4: its n is absent or not strict base64url",
+        "key 5: its kty and crv are not RSA, P-256, P-384, P-521 or Ed25519",
+        "key 7: its use is not sig",
+        "key 8: its key_ops do not contain verify",
+        "key 9: its alg is unknown here or not for this kind of key",
+    ];
+    assert_eq!(set.skipped(), expected);
+}
+
+#[test]
+fn a_key_set_is_bounded() {
+    let key = ed25519_jwk(&pair(Algorithm::EdDsa), "k");
+    let many = |count| format!(r#"{{"keys":[{}]}}"#, vec![key.as_str(); count].join(","));
+    let set = KeySet::parse(many(200).as_bytes()).unwrap();
+    assert_eq!((set.len(), set.skipped().len()), (64, 64));
+    assert_eq!(set.skipped()[0], "key 65: beyond the 64 keys that are used of a set");
+    let padded = |size| many(1) + &" ".repeat(size - many(1).len());
+    assert_eq!(KeySet::parse(padded(512 * 1024).as_bytes()).unwrap().len(), 1);
+    for (document, problem) in [
+        (padded(512 * 1024 + 1).as_str(), "the key set is larger than 524288 bytes"),
+        ("", "the key set is not JSON: line 1"),
+        ("{\n\"keys\":[}", "the key set is not JSON: line 2"),
+        ("[]", "the key set is not an object with an array `keys`"),
+        (r#"{"keys":{}}"#, "the key set is not an object with an array `keys`"),
+        (&"[".repeat(100_000), "the key set is not JSON: line 1"),
+    ] {
+        assert_eq!(KeySet::parse(document.as_bytes()).unwrap_err(), problem);
     }
 }

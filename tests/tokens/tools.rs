@@ -47,6 +47,25 @@ fn nothing_may_be_inserted_or_left_out() {
 }
 
 #[test]
+fn a_token_is_taken_up_to_8704_bytes() {
+    let claims = |size: usize| format!(r#"{{"x":"{}"}}"#, "x".repeat(size - r#"{"x":""}"#.len()));
+    // 36 characters of header, 43 of signature, two dots, and 4 for every 3 bytes of claims.
+    let token = hs256(&claims(6467));
+    assert_eq!(token.len(), 8704);
+    assert!(matches!(Door::of_secret().ask(&token), Verdict::Known(_)));
+    let problem = "the token would be larger than 8704 bytes";
+    let secret = KeyText(SECRET.into());
+    let refused = mint::sign(Algorithm::Hs256, None, &claims(6468), &secret);
+    assert_eq!(refused.err().as_deref(), Some(problem));
+    let mut door = Door::of_secret();
+    let known = door.recognize(Credential::Token(&(token + "A")));
+    assert_eq!(
+        known.expect("no hash is needed").map_err(|refused| refused.detail).err().as_deref(),
+        Some(NOT_VALID_HERE)
+    );
+}
+
+#[test]
 fn minting_refuses_what_could_not_hold() {
     let rsa = mint::generate(Algorithm::Rs256).expect("random bits");
     let public = KeyText(rsa.public.clone().expect("a public half").into());
