@@ -137,9 +137,7 @@ impl Authenticator {
                 let identity = self.authenticate(request.application, Some(key)).map(Arc::clone);
                 Some(identity.map_err(|refusal| Refused::new(refusal, "no such API key here")))
             }
-            Credential::Token(token) if token.len() > TOKEN_SIZE_MAX => {
-                Some(Err(unauthorized(NOT_VALID_HERE)))
-            }
+            Credential::Token(token) if token.len() > TOKEN_SIZE_MAX => Some(Err(not_valid_here())),
             Credential::Token(token) => {
                 self.cache.find(&Fingerprint::new(request, token), request.now_s).map(Ok)
             }
@@ -196,6 +194,11 @@ impl Authenticator {
         Ok(())
     }
 
+    /// Whether [`revoke`](Authenticator::revoke) would find room at `now_s`.
+    pub fn may_revoke(&mut self, now_s: u64) -> bool {
+        self.revocations.has_room(now_s)
+    }
+
     fn admit(&mut self, request: &Request<'_>, token: &str, judged: Judged) -> Verdict {
         if self.revocations.covers(request.app, &judged.identity, request.now_s) {
             return Verdict::Refused(unauthorized("the token has been revoked"));
@@ -211,11 +214,16 @@ impl Fault {
     /// What a caller is told of it.
     pub(super) fn into_verdict(self) -> Verdict {
         match self {
-            Fault::NotHere(_) => Verdict::Refused(unauthorized(NOT_VALID_HERE)),
+            Fault::NotHere(_) => Verdict::Refused(not_valid_here()),
             Fault::NeedsKeys(key_sets) => Verdict::NeedsKeys(key_sets),
             Fault::Claims(problem) => Verdict::Refused(unauthorized(problem)),
         }
     }
+}
+
+/// The one refusal of every token of which no signature has been verified.
+pub fn not_valid_here() -> Refused {
+    unauthorized(NOT_VALID_HERE)
 }
 
 fn unauthorized(detail: impl Into<String>) -> Refused {

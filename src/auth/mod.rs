@@ -25,7 +25,7 @@ mod revocations;
 #[cfg(test)]
 mod rfc_tests;
 
-pub use authenticator::{Authenticator, Credential, Request, Verdict};
+pub use authenticator::{Authenticator, Credential, Request, Verdict, not_valid_here};
 pub use explain::{Explanation, explain};
 pub use judge::KeySets;
 pub use key_ring::{KeyProblem, KeyRing};

@@ -68,6 +68,14 @@ impl Revocations {
         Ok(())
     }
 
+    /// Whether a further one finds room at `now_s`.
+    pub(super) fn has_room(&mut self, now_s: u64) -> bool {
+        if self.count >= ENTRIES_COUNT_MAX {
+            self.drop_ended(now_s);
+        }
+        self.count < ENTRIES_COUNT_MAX
+    }
+
     /// Whether `identity`'s token is revoked at `now_s`.
     pub(super) fn covers(&self, app: AppIndex, identity: &Identity, now_s: u64) -> bool {
         let Some(of_application) = self.by_application.get(&app) else { return false };
