@@ -80,15 +80,17 @@ pub(super) const KEYS: &[Key] = &[
         "30s",
         "Time that a connection has to present a new token.",
     ),
-    Key::without_default(
+    Key::new(
         "applications[].client_source_address",
         Kind::List,
+        "[]",
         "Networks from which clients may come: 10.0.0.0/8, 2001:db8::/32, 192.0.2.7; a leading `!` \
          denies. An empty list lets everyone come. Others get 403.",
     ),
-    Key::without_default(
+    Key::new(
         "applications[].admin_source_address",
         Kind::List,
+        "[]",
         "Networks from which backends may publish and administer, in the same form.",
     ),
     Key::new(

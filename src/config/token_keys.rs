@@ -52,14 +52,16 @@ macro_rules! keys_of {
                 "Algorithms it is used for, whatever a token says: HS256, HS384, HS512, RS256, RS384, \
                  RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA. HS* stand alone.",
             ),
-            Key::without_default(
+            Key::new(
                 concat!("applications[].", $list, "[].issuer"),
                 Kind::List,
+                "[]",
                 "Acceptable `iss` claims; an empty list takes any.",
             ),
-            Key::without_default(
+            Key::new(
                 concat!("applications[].", $list, "[].audience"),
                 Kind::List,
+                "[]",
                 "Acceptable `aud` claims, of which a token must name one; an empty list takes any.",
             ),
             Key::without_default(
