@@ -79,12 +79,8 @@ pub(super) enum Report {
         /// Beyond it, only numbers.
         members_max: u32,
     },
-    /// How many connections were closed; with none, it was not there.
-    ClosedOne,
-    /// How many connections were closed.
-    Closed,
-    /// How many subscriptions were ended.
-    Unsubscribed,
+    /// One connection was to be closed; with none, it was not there.
+    CloseOne,
 }
 
 impl Asked {

@@ -100,12 +100,12 @@ impl Shard {
             Route::CloseOne(_, id) => {
                 let id = self.connection_id(id)?;
                 let ask = Ask::Close { app, whom: Whom::Session(id.key), cause };
-                self.ask(exchange, Audience::One(id.shard), ask, Report::ClosedOne, 0);
+                self.ask(exchange, Audience::One(id.shard), ask, Report::CloseOne, 0);
                 Ok(())
             }
             Route::CloseAll(_) => {
                 let ask = Ask::Close { app, whom: Whom::Everyone, cause };
-                self.ask(exchange, Audience::Everyone, ask, Report::Closed, 0);
+                self.ask(exchange, Audience::Everyone, ask, Report::Plain, 0);
                 Ok(())
             }
             _ => self.revoke(exchange, app, request.body),
@@ -178,7 +178,7 @@ impl Shard {
         let order = realtime::parse_http_unsubscribe(&mut self.scanner, body)?;
         let patterns = Arc::new(Patterns::new(&order.topic_patterns));
         let ask = Ask::Unsubscribe { app, subject: order.subject.as_ref().into(), patterns };
-        self.ask(exchange, Audience::Everyone, ask, Report::Unsubscribed, 0);
+        self.ask(exchange, Audience::Everyone, ask, Report::Plain, 0);
         Ok(())
     }
 
@@ -201,7 +201,7 @@ impl Shard {
             native::Revoked::TokenId(id) => Revocation::TokenId(id.as_ref().into()),
         };
         let ask = Ask::Revoke { app, revocation: Arc::new(revocation), until_s };
-        self.ask(exchange, Audience::Everyone, ask, Report::Closed, 0);
+        self.ask(exchange, Audience::Everyone, ask, Report::Plain, 0);
         // A request that this shard reads next must not come in with what was revoked.
         self.keep_revocations();
         Ok(())
