@@ -6,17 +6,15 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::home::{Home, Place, TopicKey};
-use super::local::{Interest, LocalTopic, Member, SubscribeOutcome, Waiter, count};
+use super::home::{Home, TopicKey};
+use super::local::LocalTopic;
 use super::outlet::Outlet;
-use super::parcel::{Parcel, Receipt, ReplyTo};
-use super::session::{Session, Subscription};
+use super::parcel::Parcel;
+use super::session::Session;
 use crate::model::application::{AppIndex, Applications};
 use crate::model::form::Form;
-use crate::model::id::{ConnectionId, ConnectionIds, MessageId};
-use crate::model::message::{Message, Publication};
-use crate::model::position::{Epoch, Position};
-use crate::model::refusal::Refusal;
+use crate::model::id::{ConnectionId, ConnectionIds};
+use crate::model::position::Epoch;
 use crate::model::shard::ShardIndex;
 use crate::model::topic::{TopicClass, TopicName};
 use crate::stdx::slab::{Key, Slab};
@@ -40,24 +38,21 @@ pub struct BrokerOptions {
     pub idle_topics_max: usize,
 }
 
-/// Places that a topic keeps for its next run: a burst's memory is given back.
-const RUN_LEN_KEPT_MAX: usize = 16;
-
 /// One shard's topics and subscriptions.
 #[derive(Debug)]
 pub struct Broker {
-    options: BrokerOptions,
-    applications: Arc<Applications>,
-    hasher: foldhash::quality::FixedState,
-    home: Home,
-    topics: Slab<LocalTopic>,
-    by_name: HashMap<TopicKey, Key, foldhash::fast::RandomState>,
+    pub(super) options: BrokerOptions,
+    pub(super) applications: Arc<Applications>,
+    pub(super) hasher: foldhash::quality::FixedState,
+    pub(super) home: Home,
+    pub(super) topics: Slab<LocalTopic>,
+    pub(super) by_name: HashMap<TopicKey, Key, foldhash::fast::RandomState>,
     /// Indexed like the connection table.
-    sessions: Vec<Option<Box<Session>>>,
+    pub(super) sessions: Vec<Option<Box<Session>>>,
     /// Topics with a run to deliver.
-    dirty: Vec<Key>,
-    subscription_count: usize,
-    next_token: u32,
+    pub(super) dirty: Vec<Key>,
+    pub(super) subscription_count: usize,
+    pub(super) next_token: u32,
 }
 
 impl Broker {
@@ -143,74 +138,6 @@ impl Broker {
         self.sessions[session.index as usize] = None;
     }
 
-    /// Subscribes a session. Subscribing twice answers twice and delivers once.
-    ///
-    /// # Panics
-    /// If the session has not begun.
-    pub fn subscribe(
-        &mut self,
-        session: Key,
-        topic: TopicName,
-        ticket: u32,
-        outlet: &mut impl Outlet,
-    ) -> SubscribeOutcome {
-        let app = self.session_mut(session).expect("a session begins before it subscribes").app;
-        let subscriptions_max = self.applications.get(app).limits.subscriptions_max;
-        let local = self.local_topic(TopicKey { app, name: topic }, outlet);
-        let state = self.session_mut(session).expect("looked up above");
-        let is_member = state.subscriptions.iter().any(|s| s.topic == local.index);
-        if !is_member && state.subscriptions.len() + state.pending.len() >= subscriptions_max {
-            self.drop_if_deserted(local, outlet);
-            return SubscribeOutcome::TooMany;
-        }
-        let registered = self.topic(local).interest == Interest::Registered;
-        if registered {
-            if !is_member {
-                self.join(session, local, outlet);
-            }
-            self.answer_subscribed(session, ticket, local, outlet);
-        } else {
-            self.session_mut(session).expect("looked up above").pending.push(local);
-            self.topic_mut(local).waiting.push(Waiter { session, ticket });
-        }
-        SubscribeOutcome::Accepted
-    }
-
-    /// Ends one subscription, or the wait for it. Not being subscribed is fine.
-    ///
-    /// # Panics
-    /// Only on a bug: a subscription that names a dead topic.
-    pub fn unsubscribe(&mut self, session: Key, topic: &TopicName, outlet: &mut impl Outlet) {
-        let Some(state) = self.session_mut(session) else { return };
-        let key = TopicKey { app: state.app, name: topic.clone() };
-        let Some(local) = self.by_name.get(&key).copied() else { return };
-        let state = self.session_mut(session).expect("looked up above");
-        if let Some(found) = state.subscriptions.iter().find(|s| s.topic == local.index).copied() {
-            self.leave(session, found, outlet);
-        } else if state.pending.contains(&local) {
-            state.pending.retain(|waiting| *waiting != local);
-            self.stop_waiting(session, local, outlet);
-        }
-    }
-
-    /// Publishes: here when the topic lives here, else by its home.
-    pub fn publish(
-        &mut self,
-        publication: Publication,
-        reply: ReplyTo,
-        time_us: u64,
-        outlet: &mut impl Outlet,
-    ) {
-        let home = self.home_of(publication.app, &publication.topic);
-        if home == self.options.shard {
-            self.publish_here(publication, reply, time_us, outlet);
-        } else if outlet.has_room(home) {
-            outlet.send(home, Parcel::Publish { publication: Box::new(publication), reply });
-        } else {
-            outlet.published(reply, Err(Refusal::Overloaded));
-        }
-    }
-
     /// Takes a parcel from another shard.
     pub fn receive(
         &mut self,
@@ -240,217 +167,8 @@ impl Broker {
         }
     }
 
-    /// Whether `deliver_runs` has anything to do.
-    pub fn has_runs(&self) -> bool {
-        !self.dirty.is_empty()
-    }
-
-    /// Delivers every run gathered since the last call. Call once per turn, before the flush.
-    pub fn deliver_runs(&mut self, outlet: &mut impl Outlet) {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        for local in dirty.drain(..) {
-            self.deliver_run(local, outlet);
-        }
-        self.dirty = dirty;
-    }
-
-    fn publish_here(
-        &mut self,
-        publication: Publication,
-        reply: ReplyTo,
-        time_us: u64,
-        outlet: &mut impl Outlet,
-    ) {
-        let private = self.private_connection(&publication.topic);
-        let key = TopicKey { app: publication.app, name: publication.topic.clone() };
-        let interest = self.home.interest(&key);
-        let own = self.options.shard;
-        if interest.iter().any(|shard| shard != own && !outlet.has_room(shard)) {
-            return self.answer_published(reply, Err(Refusal::Overloaded), outlet);
-        }
-        let place = match private {
-            Some(_) => self.home.place_private(),
-            None => self.home.place(&key),
-        };
-        let message = Arc::new(self.message(publication, place, time_us));
-        if let Some(id) = private {
-            let same_application =
-                self.session(id.key).is_some_and(|session| session.app == message.publication.app);
-            if same_application {
-                outlet.deliver_private(id.key, &message);
-            }
-        }
-        for shard in interest.iter() {
-            if shard == own {
-                self.append_to_run(Arc::clone(&message));
-            } else {
-                outlet.send(shard, Parcel::Deliver(Arc::clone(&message)));
-            }
-        }
-        if reply.wants_receipt {
-            let client_id = message.publication.client_id.clone();
-            let receipt = Receipt { id: message.id, position: message.position, client_id };
-            self.answer_published(reply, Ok(receipt), outlet);
-        }
-    }
-
-    fn message(&self, publication: Publication, place: Place, time_us: u64) -> Message {
-        let position =
-            Position { epoch: self.options.epoch, home: self.options.shard, offset: place.offset };
-        let id = MessageId::new(self.options.run, position);
-        Message::new(publication, id, position, place.previous, time_us)
-    }
-
-    fn answer_published(
-        &self,
-        reply: ReplyTo,
-        outcome: Result<Receipt, Refusal>,
-        outlet: &mut impl Outlet,
-    ) {
-        if reply.shard == self.options.shard {
-            outlet.published(reply, outcome);
-        } else {
-            outlet.send(reply.shard, Parcel::Published { to: reply, outcome });
-        }
-    }
-
-    fn append_to_run(&mut self, message: Arc<Message>) {
-        let key =
-            TopicKey { app: message.publication.app, name: message.publication.topic.clone() };
-        // Interest may have been withdrawn while the message was on its way.
-        let Some(local) = self.by_name.get(&key).copied() else { return };
-        let topic = self.topic_mut(local);
-        if topic.interest != Interest::Registered {
-            return;
-        }
-        topic.last_offset = topic.last_offset.max(message.position.offset);
-        let was_clean = topic.run.is_empty();
-        topic.run.push(message);
-        if was_clean {
-            self.dirty.push(local);
-        }
-    }
-
-    fn deliver_run(&mut self, local: Key, outlet: &mut impl Outlet) {
-        let Some(topic) = self.topics.get_mut(local) else { return };
-        if topic.run.is_empty() {
-            return;
-        }
-        for group in topic.groups.iter().filter(|group| !group.members.is_empty()) {
-            outlet.deliver(group.form, &topic.run, &group.members);
-        }
-        topic.run.clear();
-        topic.run.shrink_to(RUN_LEN_KEPT_MAX);
-    }
-
-    /// Finds the topic, or makes it and tells its home.
-    fn local_topic(&mut self, key: TopicKey, outlet: &mut impl Outlet) -> Key {
-        if let Some(known) = self.by_name.get(&key) {
-            return *known;
-        }
-        let home = self.home_of(key.app, &key.name);
-        let (interest, offset) = if home == self.options.shard {
-            self.home.add_interest(&key, home);
-            (Interest::Registered, self.home.offset())
-        } else {
-            self.next_token = self.next_token.wrapping_add(1);
-            let token = self.next_token;
-            let (app, topic) = (key.app, key.name.clone());
-            outlet.send(home, Parcel::Interest { app, topic, token });
-            (Interest::Pending(token), 0)
-        };
-        let local = self.topics.insert(LocalTopic::new(key.clone(), home, interest, offset));
-        self.by_name.insert(key, local);
-        local
-    }
-
-    fn registered(&mut self, key: &TopicKey, token: u32, offset: u64, outlet: &mut impl Outlet) {
-        let Some(local) = self.by_name.get(key).copied() else { return };
-        let topic = self.topic_mut(local);
-        // An answer to an interest that was withdrawn and asked again is not ours to act on.
-        if topic.interest != Interest::Pending(token) {
-            return;
-        }
-        topic.interest = Interest::Registered;
-        topic.last_offset = offset;
-        for waiter in std::mem::take(&mut topic.waiting) {
-            let Some(state) = self.session_mut(waiter.session) else { continue };
-            state.pending.retain(|waiting| *waiting != local);
-            if !state.subscriptions.iter().any(|s| s.topic == local.index) {
-                self.join(waiter.session, local, outlet);
-            }
-            self.answer_subscribed(waiter.session, waiter.ticket, local, outlet);
-        }
-        self.drop_if_deserted(local, outlet);
-    }
-
-    fn answer_subscribed(&self, session: Key, ticket: u32, local: Key, outlet: &mut impl Outlet) {
-        let topic = self.topic(local);
-        let at =
-            Position { epoch: self.options.epoch, home: topic.home, offset: topic.last_offset };
-        outlet.subscribed(session, ticket, &topic.key.name, at);
-    }
-
-    fn join(&mut self, session: Key, local: Key, outlet: &mut impl Outlet) {
-        self.deliver_run(local, outlet);
-        let state = self.session_mut(session).expect("only live sessions join");
-        let subscription = count(state.subscriptions.len());
-        let form = state.form;
-        let member = Member { session: session.index, subscription };
-        let (group, place) = self.topic_mut(local).join(form, member);
-        let state = self.session_mut(session).expect("only live sessions join");
-        state.subscriptions.push(Subscription { topic: local.index, group, place });
-        self.subscription_count += 1;
-    }
-
-    fn leave(&mut self, session: Key, found: Subscription, outlet: &mut impl Outlet) {
-        let local = self.topics.key_at(found.topic).expect("subscriptions name live topics");
-        self.deliver_run(local, outlet);
-        let moved = self.topic_mut(local).leave(found.group, found.place);
-        if let Some(member) = moved {
-            let other = self.sessions[member.session as usize].as_mut();
-            let other = other.expect("members are live sessions");
-            other.subscriptions[member.subscription as usize].place = found.place;
-        }
-        let state = self.session_mut(session).expect("only live sessions leave");
-        let index = state
-            .subscriptions
-            .iter()
-            .position(|s| s.topic == found.topic)
-            .expect("the subscription was found in it");
-        state.subscriptions.swap_remove(index);
-        if let Some(shifted) = state.subscriptions.get(index).copied() {
-            let topic = self.topics.at_mut(shifted.topic).expect("subscriptions name live topics");
-            topic.groups[shifted.group as usize].members[shifted.place as usize].subscription =
-                count(index);
-        }
-        self.subscription_count -= 1;
-        self.drop_if_deserted(local, outlet);
-    }
-
-    fn stop_waiting(&mut self, session: Key, local: Key, outlet: &mut impl Outlet) {
-        if let Some(topic) = self.topics.get_mut(local) {
-            topic.waiting.retain(|waiter| waiter.session != session);
-            self.drop_if_deserted(local, outlet);
-        }
-    }
-
-    fn drop_if_deserted(&mut self, local: Key, outlet: &mut impl Outlet) {
-        if !self.topics.get(local).is_some_and(LocalTopic::is_deserted) {
-            return;
-        }
-        let topic = self.topics.remove(local).expect("looked up above");
-        self.by_name.remove(&topic.key);
-        if topic.home == self.options.shard {
-            self.home.remove_interest(&topic.key, topic.home);
-        } else {
-            let TopicKey { app, name } = topic.key;
-            outlet.send(topic.home, Parcel::Disinterest { app, topic: name });
-        }
-    }
-
     /// The connection whose private topic this is, if it is one of this process's.
-    fn private_connection(&self, topic: &TopicName) -> Option<ConnectionId> {
+    pub(super) fn private_connection(&self, topic: &TopicName) -> Option<ConnectionId> {
         if topic.class() != TopicClass::Private {
             return None;
         }
@@ -458,21 +176,21 @@ impl Broker {
         (id.shard.0 < self.options.shard_count).then_some(id)
     }
 
-    fn session(&self, key: Key) -> Option<&Session> {
+    pub(super) fn session(&self, key: Key) -> Option<&Session> {
         let session = self.sessions.get(key.index as usize)?.as_deref()?;
         (session.generation == key.generation).then_some(session)
     }
 
-    fn session_mut(&mut self, key: Key) -> Option<&mut Session> {
+    pub(super) fn session_mut(&mut self, key: Key) -> Option<&mut Session> {
         let session = self.sessions.get_mut(key.index as usize)?.as_deref_mut()?;
         (session.generation == key.generation).then_some(session)
     }
 
-    fn topic(&self, local: Key) -> &LocalTopic {
+    pub(super) fn topic(&self, local: Key) -> &LocalTopic {
         self.topics.get(local).expect("a local topic lives while it is named")
     }
 
-    fn topic_mut(&mut self, local: Key) -> &mut LocalTopic {
+    pub(super) fn topic_mut(&mut self, local: Key) -> &mut LocalTopic {
         self.topics.get_mut(local).expect("a local topic lives while it is named")
     }
 }

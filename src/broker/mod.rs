@@ -14,9 +14,11 @@ mod home;
 mod local;
 mod outlet;
 mod parcel;
+mod publishing;
 mod session;
 #[cfg(test)]
 mod simulation;
+mod subscribing;
 
 pub use core::{Broker, BrokerOptions};
 pub use local::{Member, SubscribeOutcome};
