@@ -1,20 +1,22 @@
 //! The broker of one shard: commands in, outlet calls out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
-use smallvec::SmallVec;
-
 use super::home::{Home, TopicKey};
 use super::local::LocalTopic;
+use super::members::WatchedHere;
 use super::outlet::Outlet;
 use super::parcel::Parcel;
 use super::session::Session;
+use super::subjects::{Subject, SubjectKey};
+use super::timers::Timers;
+use super::watching::WatchedTopics;
 use crate::model::application::{AppIndex, Applications};
-use crate::model::form::Form;
 use crate::model::id::{ConnectionId, ConnectionIds};
 use crate::model::position::Epoch;
+use crate::model::presence;
 use crate::model::shard::ShardIndex;
 use crate::model::topic::{TopicClass, TopicName};
 use crate::stdx::slab::{Key, Slab};
@@ -53,10 +55,35 @@ pub struct Broker {
     pub(super) dirty: Vec<Key>,
     pub(super) subscription_count: usize,
     pub(super) next_token: u32,
+    /// What this shard owes itself, until `run_timers`. Bounded by the commands of a turn.
+    pub(super) own_lane: VecDeque<Parcel>,
+    pub(super) timers: Timers<Timer>,
+    /// Token subjects whose home this is.
+    pub(super) subjects: HashMap<SubjectKey, Subject, foldhash::fast::RandomState>,
+    /// Topics of this home whose members are told.
+    pub(super) members: WatchedHere,
+    /// Topics whose homes watch them.
+    pub(super) watched: WatchedTopics,
+    /// `secure/inbound`.
+    pub(super) inbound: TopicName,
+}
+
+/// What comes due.
+#[derive(Debug)]
+pub(super) enum Timer {
+    /// A subject has been gone for its application's `debounce_ms`.
+    SubjectGone(SubjectKey),
+    /// A subject has been off a watched topic for as long.
+    MemberGone(TopicKey, Arc<str>),
+    /// The number of a watched topic's members may be told again.
+    Count(TopicKey),
 }
 
 impl Broker {
     /// A broker without sessions.
+    ///
+    /// # Panics
+    /// Never: the names it makes are constant.
     pub fn new(options: BrokerOptions, applications: Arc<Applications>) -> Broker {
         Broker {
             hasher: foldhash::quality::FixedState::with_seed(options.seed),
@@ -69,6 +96,12 @@ impl Broker {
             dirty: Vec::new(),
             subscription_count: 0,
             next_token: 0,
+            own_lane: VecDeque::new(),
+            timers: Timers::default(),
+            subjects: HashMap::default(),
+            members: HashMap::default(),
+            watched: WatchedTopics::default(),
+            inbound: TopicName::new(presence::INBOUND).expect("a constant legal name"),
         }
     }
 
@@ -92,50 +125,35 @@ impl Broker {
         self.options.epoch
     }
 
-    /// The shard that gives `topic` its order. A connection's private topic lives with its owner.
-    ///
-    /// # Panics
-    /// Never: a remainder of the shard count is a shard.
+    /// The shard that gives `topic` its order. A connection's private topic lives with its owner,
+    /// the topic on which a topic's members are told with that topic.
     pub fn home_of(&self, app: AppIndex, topic: &TopicName) -> ShardIndex {
-        if let Some(id) = self.private_connection(topic) {
-            return id.shard;
+        let name = topic.as_str();
+        match topic.class() {
+            TopicClass::Public => self.home_of_name(app, name),
+            TopicClass::Secure => {
+                self.home_of_name(app, presence::watched_topic(name).unwrap_or(name))
+            }
+            TopicClass::Private => self.home_of_private(app, &name["priv/".len()..], name),
         }
-        let hash = self.hasher.hash_one((app, topic));
+    }
+
+    /// The home of `priv/{subject}`.
+    pub(super) fn home_of_subject(&self, app: AppIndex, subject: &str) -> ShardIndex {
+        self.home_of_private(app, subject, &["priv/", subject].concat())
+    }
+
+    fn home_of_private(&self, app: AppIndex, subject: &str, name: &str) -> ShardIndex {
+        match self.connection_named(subject) {
+            Some(id) => id.shard,
+            None => self.home_of_name(app, name),
+        }
+    }
+
+    fn home_of_name(&self, app: AppIndex, name: &str) -> ShardIndex {
+        let hash = self.hasher.hash_one((app, name));
         let shard = hash % u64::from(self.options.shard_count);
         ShardIndex(u16::try_from(shard).expect("below the shard count"))
-    }
-
-    /// A session begins: its messages will be wanted in `form`.
-    pub fn begin(&mut self, session: Key, app: AppIndex, form: Form) {
-        let index = session.index as usize;
-        if self.sessions.len() <= index {
-            self.sessions.resize_with(index + 1, || None);
-        }
-        self.sessions[index] = Some(Box::new(Session {
-            app,
-            form,
-            subscriptions: SmallVec::new(),
-            pending: SmallVec::new(),
-            generation: session.generation,
-        }));
-    }
-
-    /// A session ends: it leaves every topic. Unknown sessions are ignored.
-    ///
-    /// # Panics
-    /// Only on a bug: a subscription that names a dead topic.
-    pub fn end(&mut self, session: Key, outlet: &mut impl Outlet) {
-        let Some(state) = self.session_mut(session) else { return };
-        let pending = std::mem::take(&mut state.pending);
-        while let Some(last) =
-            self.session_mut(session).and_then(|s| s.subscriptions.last().copied())
-        {
-            self.leave(session, last, outlet);
-        }
-        for topic in pending {
-            self.stop_waiting(session, topic, outlet);
-        }
-        self.sessions[session.index as usize] = None;
     }
 
     /// Takes a parcel from another shard.
@@ -152,27 +170,75 @@ impl Broker {
             }
             Parcel::Published { to, outcome } => outlet.published(to, outcome),
             Parcel::Interest { app, topic, token } => {
-                let key = TopicKey { app, name: topic };
-                self.home.add_interest(&key, from);
-                let offset = self.home.offset();
-                outlet.send(from, Parcel::Registered { app, topic: key.name, token, offset });
+                self.register(TopicKey { app, name: topic }, from, token, outlet);
             }
             Parcel::Disinterest { app, topic } => {
-                self.home.remove_interest(&TopicKey { app, name: topic }, from);
+                self.remove_interest(&TopicKey { app, name: topic }, from, outlet);
             }
             Parcel::Registered { app, topic, token, offset } => {
                 self.registered(&TopicKey { app, name: topic }, token, offset, outlet);
             }
             Parcel::Deliver(message) => self.append_to_run(message),
+            Parcel::DeliverPrivate { message, sessions } => {
+                self.deliver_private(&sessions, &message, outlet);
+            }
+            Parcel::Announce(publication) => {
+                self.place_and_deliver(*publication, time_us, outlet);
+            }
+            Parcel::Ask { to, ask } => {
+                let told = Box::new(self.answer(*ask, outlet));
+                outlet.send(from, Parcel::Told { to, told });
+            }
+            Parcel::Told { to, told } => outlet.told(to, *told),
+            presence => self.receive_presence(from, presence, time_us, outlet),
         }
     }
 
-    /// The connection whose private topic this is, if it is one of this process's.
-    pub(super) fn private_connection(&self, topic: &TopicName) -> Option<ConnectionId> {
-        if topic.class() != TopicClass::Private {
-            return None;
+    fn receive_presence(
+        &mut self,
+        from: ShardIndex,
+        parcel: Parcel,
+        time_us: u64,
+        outlet: &mut impl Outlet,
+    ) {
+        match parcel {
+            Parcel::Arrive { app, connection, identity, is_present } => {
+                self.arrive(app, connection, identity, is_present, time_us, outlet);
+            }
+            Parcel::Arrived { session } => self.arrived(session, outlet),
+            Parcel::Depart { app, subject, connection } => {
+                self.departed(&SubjectKey { app, subject }, connection, time_us, outlet);
+            }
+            Parcel::Evict { session, cause } => {
+                self.evict(session, cause, outlet);
+            }
+            Parcel::Watch { app, topic, token } => {
+                self.watch(from, TopicKey { app, name: topic }, token, outlet);
+            }
+            Parcel::Unwatch { app, topic } => self.unwatch(&TopicKey { app, name: topic }),
+            Parcel::Members { app, topic, token, subjects } => {
+                let key = TopicKey { app, name: topic };
+                self.members_told(&key, from, token, subjects, time_us, outlet);
+            }
+            Parcel::Member { app, topic, subject, is_on } => {
+                let key = TopicKey { app, name: topic };
+                self.member_told(&key, from, subject, is_on, time_us, outlet);
+            }
+            _ => unreachable!("`receive` takes all other parcels"),
         }
-        let id = self.options.ids.parse(&topic.as_str()["priv/".len()..])?;
+    }
+
+    pub(super) fn run_timer(&mut self, timer: Timer, time_us: u64, outlet: &mut impl Outlet) {
+        match timer {
+            Timer::SubjectGone(key) => self.tell_gone(&key, time_us, outlet),
+            Timer::MemberGone(key, subject) => self.tell_leave(&key, &subject, time_us, outlet),
+            Timer::Count(key) => self.tell_count_again(&key, time_us, outlet),
+        }
+    }
+
+    /// The connection of this process that `text` is the id of.
+    pub(super) fn connection_named(&self, text: &str) -> Option<ConnectionId> {
+        let id = self.options.ids.parse(text)?;
         (id.shard.0 < self.options.shard_count).then_some(id)
     }
 

@@ -9,6 +9,7 @@ use super::outlet::Outlet;
 use super::parcel::Parcel;
 use super::session::Subscription;
 use crate::model::position::Position;
+use crate::model::shard::ShardIndex;
 use crate::model::topic::TopicName;
 use crate::stdx::slab::Key;
 
@@ -70,7 +71,7 @@ impl Broker {
         }
         let home = self.home_of(key.app, &key.name);
         let (interest, offset) = if home == self.options.shard {
-            self.home.add_interest(&key, home);
+            self.add_interest(&key, home, outlet);
             (Interest::Registered, self.home.offset())
         } else {
             self.next_token = self.next_token.wrapping_add(1);
@@ -79,9 +80,44 @@ impl Broker {
             outlet.send(home, Parcel::Interest { app, topic, token });
             (Interest::Pending(token), 0)
         };
-        let local = self.topics.insert(LocalTopic::new(key.clone(), home, interest, offset));
+        let subjects = self.no_subjects(&key);
+        let topic = LocalTopic { subjects, ..LocalTopic::new(key.clone(), home, interest, offset) };
+        let local = self.topics.insert(topic);
         self.by_name.insert(key, local);
         local
+    }
+
+    /// The home takes in that a shard holds subscribers, and says so.
+    pub(super) fn register(
+        &mut self,
+        key: TopicKey,
+        shard: ShardIndex,
+        token: u32,
+        outlet: &mut impl Outlet,
+    ) {
+        let offset = self.home.offset();
+        let (app, topic) = (key.app, key.name.clone());
+        // Before anything that its being registered brings.
+        outlet.send(shard, Parcel::Registered { app, topic, token, offset });
+        self.add_interest(&key, shard, outlet);
+    }
+
+    fn add_interest(&mut self, key: &TopicKey, shard: ShardIndex, outlet: &mut impl Outlet) {
+        if self.home.add_interest(key, shard) {
+            self.interest_began(key, outlet);
+        }
+    }
+
+    /// The home takes in that a shard holds no subscribers any more.
+    pub(super) fn remove_interest(
+        &mut self,
+        key: &TopicKey,
+        shard: ShardIndex,
+        outlet: &mut impl Outlet,
+    ) {
+        if self.home.remove_interest(key, shard) {
+            self.interest_ended(key, outlet);
+        }
     }
 
     pub(super) fn registered(
@@ -127,6 +163,9 @@ impl Broker {
         let state = self.session_mut(session).expect("only live sessions join");
         state.subscriptions.push(Subscription { topic: local.index, group, place });
         self.subscription_count += 1;
+        if self.topic(local).subjects.is_some() {
+            self.note_join(session, local, outlet);
+        }
     }
 
     pub(super) fn leave(&mut self, session: Key, found: Subscription, outlet: &mut impl Outlet) {
@@ -151,6 +190,9 @@ impl Broker {
                 count(index);
         }
         self.subscription_count -= 1;
+        if self.topic(local).subjects.is_some() {
+            self.note_leave(session, local, outlet);
+        }
         self.drop_if_deserted(local, outlet);
     }
 
@@ -168,7 +210,7 @@ impl Broker {
         let topic = self.topics.remove(local).expect("looked up above");
         self.by_name.remove(&topic.key);
         if topic.home == self.options.shard {
-            self.home.remove_interest(&topic.key, topic.home);
+            self.remove_interest(&topic.key, topic.home, outlet);
         } else {
             let TopicKey { app, name } = topic.key;
             outlet.send(topic.home, Parcel::Disinterest { app, topic: name });

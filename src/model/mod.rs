@@ -9,6 +9,7 @@ pub mod identity;
 pub mod message;
 pub mod pattern;
 pub mod position;
+pub mod presence;
 pub mod refusal;
 pub mod rights;
 pub mod shard;

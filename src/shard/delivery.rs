@@ -8,6 +8,7 @@
 //! added, so a queue never exceeds its limit by more than what one turn brings; nothing is queued
 //! behind a close.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -16,12 +17,13 @@ use super::connection::{Connection, Door, Phase, StreamDoor};
 use super::options::Options;
 use super::outbound::{Block, Outbound};
 use super::respond;
-use crate::broker::{Member, Outlet, Parcel, Receipt, ReplyTo};
+use crate::broker::{Member, Outlet, Parcel, Receipt, ReplyTo, Told};
 use crate::mesh::Port;
-use crate::model::application::Applications;
-use crate::model::close::{Close, CloseCause, TRY_AGAIN_LATER};
+use crate::model::application::{AppIndex, Applications};
+use crate::model::close::{Close, CloseCause, NORMAL, POLICY, TRY_AGAIN_LATER, UNAUTHORIZED};
 use crate::model::form::Form;
 use crate::model::id::ConnectionIds;
+use crate::model::identity::Revocation;
 use crate::model::message::Message;
 use crate::model::position::Position;
 use crate::model::refusal::Refusal;
@@ -317,6 +319,20 @@ impl Outlet for Delivery {
         }
     }
 
+    fn arrived(&mut self, session: Key) {
+        // A stream has no welcome; a WebSocket's leaves with its first subscription.
+        let _ = session;
+    }
+
+    fn evict(&mut self, session: Key, cause: CloseCause) {
+        let close = match cause {
+            CloseCause::SameSubject => Close::new(POLICY, "Another connection of this subject."),
+            CloseCause::Revoked => Close::new(UNAUTHORIZED, "The token was revoked."),
+            _ => Close::new(NORMAL, "Closed by an administrator."),
+        };
+        self.close_websocket(session, &close, cause);
+    }
+
     fn deliver_private(&mut self, session: Key, message: &Arc<Message>) {
         let Some(connection) = self.connections.get(session) else { return };
         let Door::WebSocket(door) = &connection.door else { return };
@@ -377,5 +393,18 @@ impl Outlet for Delivery {
 
     fn has_room(&self, shard: ShardIndex) -> bool {
         self.port.has_room(shard)
+    }
+
+    fn told(&mut self, to: ReplyTo, told: Told) {
+        tracing::trace!(?to, ?told, "nobody asked");
+    }
+
+    fn peer(&self, session: Key) -> Option<SocketAddr> {
+        self.connections.get(session).map(|connection| connection.peer)
+    }
+
+    fn revoke(&mut self, app: AppIndex, revocation: &Revocation, until_s: u64) {
+        tracing::trace!(?app, until_s, "nothing revokes yet");
+        let _ = revocation;
     }
 }

@@ -268,6 +268,7 @@ impl Shard {
         self.read_listed();
         self.drain_inbox();
         self.run_timers();
+        self.broker.run_timers(self.time_us, &mut self.delivery);
         self.deliver_runs(began);
         self.flush_mesh();
         self.flush();
@@ -371,7 +372,11 @@ impl Shard {
         let deliver = self.deliver_since.map(|since| until(since + delay_max));
         let accept = self.accept_resumes.map(until);
         let mesh = self.mesh_is_behind.then_some(MESH_RETRY);
-        [timer, deliver, accept, mesh].into_iter().flatten().min().unwrap_or(PARK_MAX)
+        let broker = self
+            .broker
+            .next_due_us()
+            .map(|due_us| Duration::from_micros(due_us.saturating_sub(clock::unix_us())));
+        [timer, deliver, accept, mesh, broker].into_iter().flatten().min().unwrap_or(PARK_MAX)
     }
 
     pub(super) fn pause_accepting(&mut self, pause_ms: u64) {

@@ -131,7 +131,7 @@ impl Shard {
             Route::Metrics => self.metrics(*exchange),
             Route::BuzzStream => {
                 let (app, identity) = self.enter_buzzpost(exchange, head)?;
-                self.open_buzzpost_stream(*exchange, app, &identity.rights, head)?;
+                self.open_buzzpost_stream(*exchange, app, &identity, head)?;
             }
             Route::BuzzPublish => {
                 let (app, identity) = self.enter_buzzpost(exchange, head)?;
@@ -143,7 +143,7 @@ impl Shard {
             }
             Route::Events(app) => {
                 let (app, identity) = self.enter(exchange, app, head)?;
-                self.open_native_stream(*exchange, app, &identity.rights, head)?;
+                self.open_native_stream(*exchange, app, &identity, head)?;
             }
             Route::Topic(app, topic) => {
                 let (app, identity) = self.enter(exchange, app, head)?;

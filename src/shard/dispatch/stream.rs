@@ -1,6 +1,7 @@
 //! Opening a stream of server-sent events: the native form and buzzPost's.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use http::StatusCode;
 
@@ -9,9 +10,10 @@ use super::super::respond;
 use super::super::run::Shard;
 use super::http::Exchange;
 use super::publish::native_topic;
-use crate::broker::SubscribeOutcome;
+use crate::broker::{Arrival, SubscribeOutcome};
 use crate::model::application::AppIndex;
 use crate::model::form::{Form, SseBody};
+use crate::model::identity::Identity;
 use crate::model::position::Cursor;
 use crate::model::refusal::{Refusal, Refused};
 use crate::model::rights::Rights;
@@ -26,7 +28,7 @@ impl Shard {
         &mut self,
         exchange: Exchange,
         app: AppIndex,
-        rights: &Rights,
+        identity: &Arc<Identity>,
         head: &Head<'_>,
     ) -> Result<(), Refused> {
         let mut body = SseBody::Native;
@@ -41,7 +43,7 @@ impl Shard {
                 _ => {}
             }
         }
-        self.open_stream(exchange, app, rights, head, "topics", body)
+        self.open_stream(exchange, app, identity, head, "topics", body)
     }
 
     /// `GET /?channels=a,b`: default events whose data is the payload's characters.
@@ -49,22 +51,22 @@ impl Shard {
         &mut self,
         exchange: Exchange,
         app: AppIndex,
-        rights: &Rights,
+        identity: &Arc<Identity>,
         head: &Head<'_>,
     ) -> Result<(), Refused> {
-        self.open_stream(exchange, app, rights, head, "channels", SseBody::Raw)
+        self.open_stream(exchange, app, identity, head, "channels", SseBody::Raw)
     }
 
     fn open_stream(
         &mut self,
         exchange: Exchange,
         app: AppIndex,
-        rights: &Rights,
+        identity: &Arc<Identity>,
         head: &Head<'_>,
         list: &'static str,
         body: SseBody,
     ) -> Result<(), Refused> {
-        let topics = self.stream_topics(app, rights, head, list)?;
+        let topics = self.stream_topics(app, &identity.rights, head, list)?;
         let response_head = self.stream_head(exchange);
         if exchange.is_head() {
             self.answer_with(exchange.key, exchange.terms.closing(), |out, _| {
@@ -98,7 +100,14 @@ impl Shard {
             cursor: (!shared_id).then(|| Box::new(Cursor::new(epoch))),
         });
         self.delivery.counters().upgrade(telemetry::Door::Sse);
-        self.broker.begin(exchange.key, app, Form::Sse { body, shared_id });
+        let arrival = Arrival {
+            app,
+            form: Form::Sse { body, shared_id },
+            connection: self.delivery.ids.id(self.delivery.shard, exchange.key),
+            identity: Arc::clone(identity),
+            is_present: false,
+        };
+        self.broker.begin(exchange.key, arrival, self.time_us, &mut self.delivery);
         for topic in topics {
             let outcome = self.broker.subscribe(exchange.key, topic, 0, &mut self.delivery);
             assert_eq!(outcome, SubscribeOutcome::Accepted, "the count was checked");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::super::connection::{Connection, Door, WebSocketDoor};
 use super::super::run::Shard;
 use super::http::Exchange;
-use crate::broker::{ReplyTo, SubscribeOutcome};
+use crate::broker::{Arrival, ReplyTo, SubscribeOutcome};
 use crate::model::application::AppIndex;
 use crate::model::close::{Close, CloseCause, POLICY, TOO_BIG};
 use crate::model::form::Form;
@@ -57,7 +57,7 @@ impl Shard {
         connection.door = Door::WebSocket(WebSocketDoor {
             reader: Reader::new(window.is_some()),
             app,
-            identity,
+            identity: Arc::clone(&identity),
             positions,
             window,
             welcomed: false,
@@ -65,7 +65,14 @@ impl Shard {
         });
         self.delivery.counters().upgrade(telemetry::Door::WebSocket);
         self.delivery.mark_dirty(exchange.key);
-        self.broker.begin(exchange.key, app, Form::Realtime { positions, window });
+        let arrival = Arrival {
+            app,
+            form: Form::Realtime { positions, window },
+            connection: self.delivery.ids.id(self.delivery.shard, exchange.key),
+            identity: Arc::clone(&identity),
+            is_present: true,
+        };
+        self.broker.begin(exchange.key, arrival, self.time_us, &mut self.delivery);
         let main = TopicName::new(MAIN).expect("a constant legal name");
         if self.broker.subscribe(exchange.key, main, 0, &mut self.delivery)
             == SubscribeOutcome::TooMany
