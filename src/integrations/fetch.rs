@@ -117,7 +117,6 @@ async fn exchange(client: &Client, target: &Target, size_max: usize) -> Result<D
     Ok(Document { body, lifetime })
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "without_url takes it")]
 fn failure(error: reqwest::Error) -> String {
     sentence(&error.without_url())
 }

@@ -117,7 +117,8 @@ fn after(now: Instant, span: Duration) -> Instant {
 /// `span` less a random part of at most its `1/parts`.
 fn spread(span: Duration, parts: u32, word: u64) -> Duration {
     let steps = u32::try_from(word >> 48).expect("16 bits are left");
-    span - (span / parts).mul_f64(f64::from(steps) / f64::from(u16::MAX))
+    let part = (span / parts).mul_f64(f64::from(steps) / f64::from(u16::MAX));
+    span.saturating_sub(part)
 }
 
 #[cfg(test)]
