@@ -30,7 +30,9 @@ mod value;
 mod values;
 mod written;
 
-pub use environment::FILE_VARIABLE;
+pub use environment::{
+    CLIENT_KEY_VARIABLE, CLIENT_TOKEN_VARIABLE, CLIENT_URL_VARIABLE, FILE_VARIABLE,
+};
 pub use load::{ConfigFile, Flag, Loaded, ReadFile, Settings, Sources, load};
 pub use problem::{ConfigError, Origin, Problem};
 pub use server::ServerOptions;
