@@ -59,6 +59,9 @@ fn default_of(key: &Key) -> String {
         "id" => "\"demo\"",
         "secret" => "\"\"",
         "secret_file" => "\"/run/credentials/fanwire.service/demo-key\"",
+        "key" => "\"\"",
+        "key_file" => "\"/run/credentials/fanwire.service/demo-key.pem\"",
+        "jwks_uri" => "\"https://idp.example/.well-known/jwks.json\"",
         "rights" => "[\"subscribe\", \"publish\"]",
         other => unreachable!("{other} has neither a default nor an example"),
     }

@@ -11,6 +11,7 @@ use super::listener::Accepted;
 use super::readiness::Source;
 use super::run::{Shard, Stage};
 use crate::model::close::{Close, CloseCause, GOING_AWAY};
+use crate::model::refusal::{Refusal, Refused};
 use crate::proto::sse;
 use crate::stdx::slab::Key;
 
@@ -86,11 +87,11 @@ impl Shard {
     /// Takes doomed connections away, and retired sessions out of the broker.
     pub(super) fn reap(&mut self) {
         while let Some(key) = self.delivery.retired.pop() {
-            self.broker.end(key, &mut self.delivery);
+            self.broker.end(key, self.time_us, &mut self.delivery);
             self.reschedule(key);
         }
         while let Some((key, cause)) = self.delivery.doomed.pop() {
-            self.broker.end(key, &mut self.delivery);
+            self.broker.end(key, self.time_us, &mut self.delivery);
             let Some(connection) = self.delivery.connections.remove(key) else { continue };
             self.delivery.counters().close(connection.door_kind(), cause);
         }
@@ -104,6 +105,7 @@ impl Shard {
         let keys: Vec<Key> = self.delivery.connections.keys().collect();
         let close = Close::new(GOING_AWAY, "The broker is stopping; come back.");
         for key in keys {
+            self.answer_held(key);
             if self.close_after_answers(key) {
                 continue;
             }
@@ -111,6 +113,18 @@ impl Shard {
             self.delivery.close_websocket(key, &close, CloseCause::Stopping);
         }
         self.stage = Stage::Draining;
+    }
+
+    /// A request whose token is not judged yet is told to come again.
+    fn answer_held(&mut self, key: Key) {
+        if let Some(Connection { door: Door::Http(door), .. }) =
+            self.delivery.connections.get_mut(key)
+            && let Some(held) = door.held.take()
+        {
+            let terms = held.request().head.terms();
+            let refused = Refused::new(Refusal::Stopping, "its token was not judged yet");
+            self.refuse_and_close(key, &refused, terms, CloseCause::Stopping, &[]);
+        }
     }
 
     /// A stream that ends here shall be opened again later: a bare `retry:` line, which counts as
