@@ -65,11 +65,8 @@ fn report(out: &mut Vec<u8>, told: &Told, report: &Report) -> Result<(), Refused
 fn write_counts(out: &mut Vec<u8>, counts: Counts) {
     out.extend_from_slice(b"{\"connections\":");
     numbers(out, &[("websocket", counts.websockets), ("sse", counts.streams)]);
-    let _ = write!(
-        out,
-        ",\"subscriptions\":{},\"topics\":{}}}",
-        counts.subscriptions, counts.topics
-    );
+    let _ =
+        write!(out, ",\"subscriptions\":{},\"topics\":{}}}", counts.subscriptions, counts.topics);
 }
 
 fn write_topics(out: &mut Vec<u8>, page: &Page<Tally<TopicName>>) {
