@@ -1,4 +1,4 @@
-//! The OpenAPI document against the running broker: what it documents is there, what is there is
+//! The `OpenAPI` document against the running broker: what it documents is there, what is there is
 //! documented.
 
 mod support;
@@ -68,7 +68,7 @@ fn request(
                 target = target.replace(&format!("{{{name}}}"), value);
             }
             Some("query") if parameter["required"] == true => {
-                query.push(format!("{name}={example}"))
+                query.push(format!("{name}={example}"));
             }
             _ => {}
         }
