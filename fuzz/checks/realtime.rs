@@ -65,19 +65,22 @@ fn seen(command: Command<'_>) -> Seen {
         Command::Unsubscribe(topic) => plain("unsubscribe", topic.into_owned()),
         Command::Publish(read) => publish("publish", read),
         Command::Message(read) => publish("message", read),
+        // Its one text stands where the others have their topic.
+        Command::Authenticate(token) => plain("authenticate", token.into_owned()),
     }
 }
 
 fn naive_command(text: &str) -> Option<Seen> {
     let [kind, data] = fields(text, ["type", "data"])?;
     let (kind, data) = (string(kind?)?, data?);
-    let kinds = ["subscribe", "unsubscribe", "publish", "message"];
+    let kinds = ["subscribe", "unsubscribe", "publish", "message", "authenticate"];
     let kind = kinds.into_iter().find(|known| *known == kind)?;
     let topic = match kind {
         "message" => String::new(),
+        "authenticate" => string(fields(data, ["token"])?[0]?)?,
         _ => string(fields(data, ["topic"])?[0]?)?,
     };
-    if matches!(kind, "subscribe" | "unsubscribe") {
+    if matches!(kind, "subscribe" | "unsubscribe" | "authenticate") {
         let (message_type, id) = (None, None);
         return Some(Seen {
             kind,

@@ -1,9 +1,8 @@
 //! Tokens that were verified, so that a client that returns costs a hash and not a signature.
 //!
 //! A token is known by the SHA-256 of itself, the application and the roles it was judged for; the
-//! token is not kept. Bounded: when full, the next insertion takes the place of one that has expired
-//! or was not asked for since the hand last passed (second chance), which is at most one round of the
-//! table. Losing an entry costs a verification, nothing else.
+//! token is not kept. Bounded: when full, the next insertion takes the place of one that was not
+//! asked for since the hand last passed (second chance), which is at most one round of the table. Losing an entry costs a verification, nothing else.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -88,7 +87,7 @@ impl Cache {
             self.entries.push(entry);
             self.entries.len() - 1
         } else {
-            let index = self.free_place(request.now_s);
+            let index = self.free_place();
             let replaced = std::mem::replace(&mut self.entries[index], entry);
             self.by_fingerprint.remove(&replaced.fingerprint);
             index
@@ -109,11 +108,11 @@ impl Cache {
     }
 
     /// The place of an entry that may go; ends within one round, since a round takes every chance.
-    fn free_place(&mut self, now_s: u64) -> usize {
+    fn free_place(&mut self) -> usize {
         loop {
             self.hand = (self.hand + 1) % self.entries.len();
             let entry = &mut self.entries[self.hand];
-            if !std::mem::take(&mut entry.was_asked_for) || entry.until_s <= now_s {
+            if !std::mem::take(&mut entry.was_asked_for) {
                 return self.hand;
             }
         }

@@ -2,7 +2,9 @@
 //!
 //! For HS* it is the secret itself, whose UTF-8 bytes are the key (protocols.md §1.4); for all
 //! others PEM: a public key (`PUBLIC KEY`, `RSA PUBLIC KEY`) or a certificate, of which only the key
-//! is used; its dates, names and issuer are not judged. Of several PEM blocks the first counts.
+//! is used; its dates, names and issuer are not judged. Of several PEM blocks the first counts. (A
+//! certificate whose issuer signs with Ed25519 is read only if its own key is Ed25519, too:
+//! jsonwebtoken goes by the first algorithm it meets. The bare public key is always read.)
 //!
 //! No problem text names any part of a key.
 

@@ -66,30 +66,40 @@ impl Home {
         self.topics.get(topic).map_or(ShardSet::default(), |t| t.interest)
     }
 
-    pub(super) fn add_interest(&mut self, topic: &TopicKey, shard: ShardIndex) {
+    /// Topics of the application with subscribers.
+    pub(super) fn topics_with_interest(&self, app: AppIndex) -> usize {
+        let topics = self.topics.iter();
+        topics.filter(|(key, topic)| key.app == app && !topic.interest.is_empty()).count()
+    }
+
+    /// Registers a shard; whether it is the topic's first.
+    pub(super) fn add_interest(&mut self, topic: &TopicKey, shard: ShardIndex) -> bool {
         let floor = self.floor;
         if let Some(known) = self.topics.get_mut(topic) {
-            if known.interest.is_empty() {
-                self.idle_count -= 1;
-            }
+            let is_first = known.interest.is_empty();
+            self.idle_count -= usize::from(is_first);
             known.interest.insert(shard);
-            return;
+            return is_first;
         }
         let mut interest = ShardSet::default();
         interest.insert(shard);
         self.topics.insert(topic.clone(), HomeTopic { interest, last_offset: floor });
+        true
     }
 
-    pub(super) fn remove_interest(&mut self, topic: &TopicKey, shard: ShardIndex) {
-        let Some(known) = self.topics.get_mut(topic) else { return };
+    /// Forgets a shard; whether it was the topic's last.
+    pub(super) fn remove_interest(&mut self, topic: &TopicKey, shard: ShardIndex) -> bool {
+        let Some(known) = self.topics.get_mut(topic) else { return false };
         if known.interest.is_empty() {
-            return;
+            return false;
         }
         known.interest.remove(shard);
-        if known.interest.is_empty() {
+        let was_last = known.interest.is_empty();
+        if was_last {
             self.idle_count += 1;
             self.forget_idle_topics();
         }
+        was_last
     }
 
     /// Gives the topic's next message its place.
@@ -171,13 +181,16 @@ mod tests {
     fn interest_comes_and_goes() {
         let mut home = Home::new(2);
         let a = topic("a");
-        home.add_interest(&a, ShardIndex(0));
-        home.add_interest(&a, ShardIndex(2));
-        home.remove_interest(&a, ShardIndex(0));
-        home.remove_interest(&a, ShardIndex(1));
+        assert!(home.add_interest(&a, ShardIndex(0)));
+        assert!(!home.add_interest(&a, ShardIndex(2)));
+        assert!(!home.remove_interest(&a, ShardIndex(0)));
+        assert!(!home.remove_interest(&a, ShardIndex(1)));
+        assert_eq!(home.topics_with_interest(AppIndex(0)), 1);
+        assert_eq!(home.topics_with_interest(AppIndex(1)), 0);
         assert_eq!(home.interest(&a).iter().collect::<Vec<_>>(), [ShardIndex(2)]);
-        home.remove_interest(&a, ShardIndex(2));
-        home.remove_interest(&a, ShardIndex(2));
+        assert!(home.remove_interest(&a, ShardIndex(2)));
+        assert!(!home.remove_interest(&a, ShardIndex(2)));
+        assert_eq!(home.topics_with_interest(AppIndex(0)), 0);
         assert!(home.interest(&a).is_empty());
         assert_eq!(home.idle_count, 1);
     }

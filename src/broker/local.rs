@@ -8,6 +8,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::home::TopicKey;
+use super::watching::SubjectCounts;
 use crate::model::form::Form;
 use crate::model::message::Message;
 use crate::model::shard::ShardIndex;
@@ -67,6 +68,8 @@ pub(super) struct LocalTopic {
     pub(super) run: Vec<Arc<Message>>,
     /// The home's last offset known here.
     pub(super) last_offset: u64,
+    /// Its members here by subject, while its home watches.
+    pub(super) subjects: Option<Box<SubjectCounts>>,
 }
 
 impl LocalTopic {
@@ -79,6 +82,7 @@ impl LocalTopic {
             groups: SmallVec::new(),
             run: Vec::new(),
             last_offset: offset,
+            subjects: None,
         }
     }
 

@@ -22,7 +22,14 @@ pub trait Outlet {
     /// Queue a run of one topic's messages, oldest first, for every member. All want `form`.
     fn deliver(&mut self, form: Form, run: &[Arc<Message>], members: &[Member]);
 
-    /// Queue a message of the session's own private topic; the session may be gone.
+    /// The session is known to its subject's home: every publish to its private topics that is
+    /// answered from now on will reach it. Once per session that is let in.
+    fn arrived(&mut self, session: Key);
+
+    /// Close the session, and end it. Once per session, and never one that has ended.
+    fn evict(&mut self, session: Key, cause: CloseCause);
+
+    /// Queue a message of one of the session's own private topics.
     fn deliver_private(&mut self, session: Key, message: &Arc<Message>);
 
     /// The session is subscribed: everything after `at` will reach it.
@@ -31,24 +38,18 @@ pub trait Outlet {
     /// A publish of one of this shard's sessions has its outcome.
     fn published(&mut self, to: ReplyTo, outcome: Result<Receipt, Refusal>);
 
-    /// The session's subject is registered with its home.
-    fn arrived(&mut self, session: Key);
-
-    /// End the session's connection.
-    fn evict(&mut self, session: Key, cause: CloseCause);
-
-    /// One of the shards asked has told.
-    fn told(&mut self, to: ReplyTo, told: Told);
-
-    /// Where a session's peer is.
-    fn peer(&self, session: Key) -> Option<SocketAddr>;
-
-    /// Refuse such tokens from now on, until then.
-    fn revoke(&mut self, app: AppIndex, revocation: &Revocation, until_s: u64);
-
     /// Hand a parcel to another shard. Never refused: what may be refused asks `has_room` first.
     fn send(&mut self, shard: ShardIndex, parcel: Parcel);
 
     /// Whether the lane to `shard` is below its byte limit.
     fn has_room(&self, shard: ShardIndex) -> bool;
+
+    /// One shard's answer to a question or order of this shard. Every shard asked answers once.
+    fn told(&mut self, to: ReplyTo, told: Told);
+
+    /// The session's address, while it has one.
+    fn peer(&self, session: Key) -> Option<SocketAddr>;
+
+    /// Refuse such tokens of the application until `until_s`, Unix seconds.
+    fn revoke(&mut self, app: AppIndex, revocation: &Revocation, until_s: u64);
 }

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use super::ask::{Ask, Told};
 use crate::model::application::AppIndex;
-use crate::model::id::MessageId;
+use crate::model::close::CloseCause;
+use crate::model::id::{ConnectionId, MessageId};
+use crate::model::identity::Identity;
 use crate::model::message::{Message, Publication};
 use crate::model::position::Position;
 use crate::model::refusal::Refusal;
@@ -81,6 +84,99 @@ pub enum Parcel {
     },
     /// From the home: deliver to your subscribers.
     Deliver(Arc<Message>),
+    /// From a subject's home: deliver to these sessions of that subject.
+    DeliverPrivate {
+        /// What.
+        message: Arc<Message>,
+        /// To whom; some may have ended.
+        sessions: Vec<Key>,
+    },
+    /// To the home: give this presence event a place and deliver it. Never refused.
+    Announce(Box<Publication>),
+    /// To a subject's home: this session has begun.
+    Arrive {
+        /// Namespace.
+        app: AppIndex,
+        /// Its connection.
+        connection: ConnectionId,
+        /// Who it is; with a token's subject.
+        identity: Arc<Identity>,
+        /// Whether it counts as present.
+        is_present: bool,
+    },
+    /// From a subject's home: the session is registered.
+    Arrived {
+        /// Which.
+        session: Key,
+    },
+    /// To a subject's home: the session has ended, or is about to.
+    Depart {
+        /// Namespace.
+        app: AppIndex,
+        /// The token's subject.
+        subject: Arc<str>,
+        /// Its connection.
+        connection: ConnectionId,
+    },
+    /// From a subject's home, which has forgotten the session already: close it.
+    Evict {
+        /// Which.
+        session: Key,
+        /// Why.
+        cause: CloseCause,
+    },
+    /// From the home of a topic whose members are wanted: tell them, and every change from then on.
+    Watch {
+        /// Namespace.
+        app: AppIndex,
+        /// The topic whose members are wanted.
+        topic: TopicName,
+        /// Echoed in `Members`, so that an earlier watch's answers are told apart.
+        token: u32,
+    },
+    /// From the home: no longer.
+    Unwatch {
+        /// Namespace.
+        app: AppIndex,
+        /// The topic.
+        topic: TopicName,
+    },
+    /// To the home: the subjects on the topic at this shard, each once.
+    Members {
+        /// Namespace.
+        app: AppIndex,
+        /// The topic.
+        topic: TopicName,
+        /// The watch's token.
+        token: u32,
+        /// Bounded by this shard's subscriptions.
+        subjects: Vec<Arc<str>>,
+    },
+    /// To the home: a subject's first connection at this shard joined, or its last one left.
+    Member {
+        /// Namespace.
+        app: AppIndex,
+        /// The topic.
+        topic: TopicName,
+        /// Who.
+        subject: Arc<str>,
+        /// Whether it is on the topic now.
+        is_on: bool,
+    },
+    /// A question or order of another shard.
+    Ask {
+        /// Whose.
+        to: ReplyTo,
+        /// What.
+        ask: Box<Ask>,
+    },
+    /// Its answer.
+    Told {
+        /// Whose question.
+        to: ReplyTo,
+        /// The answer.
+        told: Box<Told>,
+    },
 }
 
 impl Parcel {
@@ -88,7 +184,15 @@ impl Parcel {
     pub fn size(&self) -> usize {
         match self {
             Parcel::Publish { publication, .. } => 256 + publication.payload.size(),
+            Parcel::Announce(publication) => 256 + publication.payload.size(),
             Parcel::Deliver(message) => 256 + message.publication.payload.size(),
+            Parcel::DeliverPrivate { message, sessions } => {
+                256 + message.publication.payload.size() + size_of_val(sessions.as_slice())
+            }
+            Parcel::Members { subjects, .. } => {
+                64 + subjects.iter().map(|subject| 16 + subject.len()).sum::<usize>()
+            }
+            Parcel::Told { told, .. } => told.size(),
             _ => 64,
         }
     }

@@ -10,6 +10,7 @@ pub mod key_board;
 pub mod message;
 pub mod pattern;
 pub mod position;
+pub mod presence;
 pub mod refusal;
 pub mod rights;
 pub mod shard;

@@ -11,10 +11,12 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::plan::{self, Plan};
-use crate::auth::KeyRing;
+use crate::auth::{KeyRing, KeySet};
 use crate::broker::BrokerOptions;
 use crate::config::Settings;
+use crate::integrations::{self, KeySetOptions, ParsedKeys};
 use crate::mesh::{self, Wake};
+use crate::model::application::Applications;
 use crate::model::id::ConnectionIds;
 use crate::model::key_board::KeyBoard;
 use crate::model::position::Epoch;
@@ -81,7 +83,7 @@ struct Running {
 fn start(
     plan: &Plan,
     options: &crate::shard::Options,
-    applications: &Arc<crate::model::application::Applications>,
+    applications: &Arc<Applications>,
     listen: SocketAddr,
 ) -> Result<Running, LaunchError> {
     let count = plan.shard_count;
@@ -94,7 +96,10 @@ fn start(
     let control = Arc::new(Control::new(count));
     let key_ring =
         Arc::new(KeyRing::new(applications).expect("the configuration has checked every key"));
-    let key_board = Arc::new(KeyBoard::new(applications.key_sets().len(), |_| {}));
+    let wakes: Vec<Arc<Wake>> = ports.iter().map(|port| Arc::clone(port.wake())).collect();
+    let key_board = doing(fetch_key_sets(applications, wakes), || {
+        "starting the thread that fetches key sets".into()
+    })?;
     let rates = Arc::new(Rates::new(applications));
     let identity = Identity::random();
     let mut address = listen;
@@ -135,6 +140,23 @@ fn start(
         tracing::info!(shard = shard.0, %driver, cpu = ?plan.cpus.get(shard.index()).map(|c| c.id), "shard ready");
     }
     Ok(running)
+}
+
+/// Has the key sets of every application fetched, and every shard woken when one was.
+fn fetch_key_sets(
+    applications: &Applications,
+    wakes: Vec<Arc<Wake>>,
+) -> std::io::Result<Arc<KeyBoard<KeySet>>> {
+    let parse = |document: &[u8]| {
+        let keys = KeySet::parse(document)?;
+        Ok(ParsedKeys { usable_count: keys.len(), keys })
+    };
+    let wake_all = move || {
+        for wake in &wakes {
+            wake.wake();
+        }
+    };
+    integrations::start(applications.key_sets(), KeySetOptions::default(), parse, wake_all)
 }
 
 type Report = (ShardIndex, std::io::Result<ActiveDriver>);

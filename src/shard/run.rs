@@ -284,10 +284,10 @@ impl Shard {
         self.verify_waiting();
         self.read_listed();
         self.drain_inbox();
-        self.welcome_arrivals();
         self.keep_revocations();
         self.run_timers();
         self.broker.run_timers(self.time_us, &mut self.delivery);
+        self.welcome_arrivals();
         self.deliver_runs(began);
         self.flush_mesh();
         self.flush();

@@ -128,7 +128,7 @@ impl Door {
     /// What the bearer of a token that is not to hold is told.
     pub(crate) fn refusal(&mut self, token: &str) -> String {
         match self.ask(token) {
-            Verdict::Refused(Refused { refusal: Refusal::Unauthorized, detail }) => detail,
+            Verdict::Refused(Refused { refusal: Refusal::Unauthorized, detail, .. }) => detail,
             other => panic!("{other:?}"),
         }
     }

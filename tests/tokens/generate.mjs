@@ -451,6 +451,10 @@ set("modulus with a leading zero", "RS256", [{ ...R1, n: b64(Buffer.concat([Buff
 set("modulus of 1024 bits", "RS256", [jwk(small)], false, small.privateKey);
 set("modulus empty", "RS256", [{ ...R1, n: "" }], false);
 set("modulus padded", "RS256", [{ ...R1, n: `${R1.n}==` }], false);
+const e3 = crypto.generateKeyPairSync("rsa", { modulusLength: 2048, publicExponent: 3 });
+const large = crypto.generateKeyPairSync("rsa", { modulusLength: 4096 });
+set("exponent 3", "RS256", [jwk(e3)], true, e3.privateKey);
+set("modulus of 4096 bits", "PS512", [jwk(large)], true, large.privateKey);
 set("exponent 1", "RS256", [{ ...R1, e: "AQ" }], false);
 set("exponent even", "RS256", [{ ...R1, e: even(R1.e) }], false);
 set("exponent absent", "RS256", [{ ...R1, e: undefined }], false);

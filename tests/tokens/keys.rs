@@ -1,5 +1,7 @@
 //! Which key is asked, and when a key set has to be fetched first.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use fanwire::auth::{KeyRing, KeySet, Verdict, check_key, mint};
 use fanwire::model::application::{Application, Applications};
 use fanwire::model::identity::Role;
@@ -26,8 +28,6 @@ impl Pair {
 
 /// A JWK of an Ed25519 public key: the last 32 bytes of its DER (RFC 8410 §4).
 fn ed25519_jwk(pair: &Pair, key_id: &str) -> String {
-    use base64::Engine as _;
-    use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
     let body: String = pair.public_pem.lines().filter(|line| !line.starts_with('-')).collect();
     let der = STANDARD.decode(body).expect("PEM");
     let x = URL_SAFE_NO_PAD.encode(&der[der.len() - 32..]);
@@ -92,6 +92,7 @@ fn a_key_set_is_asked_for_until_it_has_the_key() {
     let mut door = Door::new(vec![
         jwks(0, &[Algorithm::EdDsa]),
         jwks(1, &[Algorithm::EdDsa, Algorithm::Es256]),
+        jwks(1, &Algorithm::ALL),
     ]);
     let token = key.token(Algorithm::EdDsa, Some("one"));
     let both = Verdict::NeedsKeys(vec![KeySetIndex(0), KeySetIndex(1)]);
@@ -107,7 +108,7 @@ fn a_key_set_is_asked_for_until_it_has_the_key() {
     assert_eq!(door.refusal(&forged), NOT_VALID_HERE);
     // So is an unnamed token, once all sets are here.
     assert_eq!(door.refusal(&pair(Algorithm::EdDsa).token(Algorithm::EdDsa, None)), NOT_VALID_HERE);
-    // Only a set that is configured for the algorithm is asked for.
+    // Only a set that is configured for the algorithm is asked for, and once.
     let token = pair(Algorithm::Es256).token(Algorithm::Es256, Some("two"));
     assert_eq!(door.ask(&token), Verdict::NeedsKeys(vec![KeySetIndex(1)]));
 }
@@ -214,12 +215,18 @@ fn a_key_ring_names_the_bad_key_and_not_its_text() {
 #[test]
 fn a_key_set_says_what_it_leaves_out_and_why() {
     let key = ed25519_jwk(&pair(Algorithm::EdDsa), "k");
+    let rsa_jwk = |n: &[u8]| {
+        let n = URL_SAFE_NO_PAD.encode(n);
+        format!(r#"{{"kty":"RSA","e":"AQAB","n":"{n}"}}"#)
+    };
     let list = [
         "7",
         r#"{"kty":"oct","k":"c2VjcmV0"}"#,
         r#"{"kty":"EC","crv":"P-256","x":"AAAA","y":"AAAA"}"#,
         r#"{"kty":"RSA","n":"AQ=="}"#,
         r#"{"kty":"EC","crv":"secp256k1"}"#,
+        &rsa_jwk(&[0x7f; 256]),
+        &rsa_jwk(&[1; 1025]),
         &key,
         &key.replace("\"kid\"", "\"use\":\"enc\",\"kid\""),
         &key.replace("\"kid\"", "\"key_ops\":[\"sign\"],\"kid\""),
@@ -233,9 +240,11 @@ fn a_key_set_says_what_it_leaves_out_and_why() {
         "key 3: its x or y is not 32 bytes",
         "key 4: its n is absent or not strict base64url",
         "key 5: its kty and crv are not RSA, P-256, P-384, P-521 or Ed25519",
-        "key 7: its use is not sig",
-        "key 8: its key_ops do not contain verify",
-        "key 9: its alg is unknown here or not for this kind of key",
+        "key 6: an RSA key of 2047 bits; 2048 to 8192 are taken",
+        "key 7: an RSA key of 8193 bits; 2048 to 8192 are taken",
+        "key 9: its use is not sig",
+        "key 10: its key_ops do not contain verify",
+        "key 11: its alg is unknown here or not for this kind of key",
     ];
     assert_eq!(set.skipped(), expected);
 }

@@ -196,17 +196,31 @@ fn a_second_revocation_of_the_same_only_widens_the_first() {
 fn a_full_table_refuses_aloud_and_has_room_when_entries_have_ended() {
     const ENTRIES_COUNT_MAX: usize = 100_000;
     let mut door = Door::of_secret();
-    let mut revoke = |id: &str, until_s, now_s| {
-        door.authenticator.revoke(AppIndex(0), &Revocation::TokenId(id.into()), until_s, now_s)
+    let mut revoke = |revocation: Revocation, until_s, now_s| {
+        door.authenticator.revoke(AppIndex(0), &revocation, until_s, now_s)
     };
-    for number in 0..ENTRIES_COUNT_MAX {
-        let until_s = if number == 0 { NOW_S + 10 } else { NOW_S + 100 };
-        assert_eq!(revoke(&number.to_string(), until_s, NOW_S), Ok(()));
+    let token_id = |id: &str| Revocation::TokenId(id.into());
+    let subject =
+        |subject: &str| Revocation::Subject { subject: subject.into(), issued_before_s: NOW_S };
+    assert_eq!(revoke(subject("first"), NOW_S + 10, NOW_S), Ok(()));
+    assert_eq!(revoke(subject("second"), NOW_S + 100, NOW_S), Ok(()));
+    assert_eq!(revoke(token_id("first"), NOW_S + 11, NOW_S), Ok(()));
+    for number in 3..ENTRIES_COUNT_MAX {
+        assert_eq!(revoke(token_id(&number.to_string()), NOW_S + 100, NOW_S), Ok(()));
     }
-    assert_eq!(revoke("one more", NOW_S + 100, NOW_S + 9), Err(TooManyRevocations));
-    assert_eq!(revoke("7", NOW_S + 200, NOW_S + 9), Ok(()), "one that is there already");
-    assert_eq!(revoke("one more", NOW_S + 100, NOW_S + 10), Ok(()));
-    assert_eq!(revoke("and another", NOW_S + 100, NOW_S + 10), Err(TooManyRevocations));
+    for (further, now_s, expected) in [
+        (token_id("a"), NOW_S + 9, Err(TooManyRevocations)),
+        (subject("a"), NOW_S + 9, Err(TooManyRevocations)),
+        // Those that are there already take no room.
+        (token_id("7"), NOW_S + 9, Ok(())),
+        (subject("second"), NOW_S + 9, Ok(())),
+        (subject("a"), NOW_S + 10, Ok(())),
+        (token_id("one more"), NOW_S + 10, Err(TooManyRevocations)),
+        (token_id("one more"), NOW_S + 11, Ok(())),
+        (token_id("b"), NOW_S + 11, Err(TooManyRevocations)),
+    ] {
+        assert_eq!(revoke(further.clone(), NOW_S + 100, now_s), expected, "{further:?}");
+    }
     let token = hs256(r#"{"jti":"one more"}"#);
     door.now_s = NOW_S + 99;
     assert_eq!(door.refusal(&token), "the token has been revoked");

@@ -147,6 +147,15 @@ fn explaining_says_what_the_door_does() {
     assert_eq!(found[found.len() - 6..], expected[3..]);
     assert!(matches!(verdict, Verdict::Known(_)));
 
+    let (found, _) = steps(&hs256(r#"{"iss":"me","jti":"7"}"#));
+    let expected = [
+        "accepted",
+        "it has no subject: each connection is its own",
+        "it never expires",
+        "it has no permissions: it may subscribe to public topics",
+    ];
+    assert_eq!(found[3..], expected);
+
     let (found, verdict) = steps(&hs256(r#"{"iss":"you"}"#));
     let problem = "the token's issuer (iss) is not one of this application's";
     assert_eq!(found.last(), Some(&format!("refused: {problem}")));

@@ -4,18 +4,23 @@
 //! The queues are the shard's own (`src/shard/outbound.rs`); round them stands only what
 //! `shard::delivery` does for each member, less the connection table and the counters.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use fanwire::broker::{
-    Broker, BrokerOptions, Member, Outlet, Parcel, Receipt, ReplyTo, SubscribeOutcome,
+    Arrival, Broker, BrokerOptions, Member, Outlet, Parcel, Receipt, ReplyTo, SubscribeOutcome,
+    Told,
 };
 use fanwire::model::application::{AppIndex, Application, Applications};
+use fanwire::model::close::CloseCause;
 use fanwire::model::form::Form;
 use fanwire::model::id::ConnectionIds;
+use fanwire::model::identity::{Identity, Revocation};
 use fanwire::model::message::Message;
 use fanwire::model::position::{Epoch, Position};
 use fanwire::model::refusal::Refusal;
+use fanwire::model::rights::Rights;
 use fanwire::model::shard::ShardIndex;
 use fanwire::model::topic::TopicName;
 use fanwire::proto::encode::Encoder;
@@ -33,6 +38,7 @@ struct Queues {
     encoder: Encoder,
     owed: Vec<Outbound>,
     dirty: Vec<u32>,
+    arrived_count: usize,
     subscribed_count: usize,
     published_count: usize,
 }
@@ -63,6 +69,14 @@ impl Outlet for Queues {
         }
     }
 
+    fn arrived(&mut self, _session: Key) {
+        self.arrived_count += 1;
+    }
+
+    fn evict(&mut self, _session: Key, _cause: CloseCause) {
+        unreachable!("nobody is sent away here")
+    }
+
     fn deliver_private(&mut self, _session: Key, _message: &Arc<Message>) {
         unreachable!("no private topic here")
     }
@@ -82,6 +96,18 @@ impl Outlet for Queues {
     fn has_room(&self, _shard: ShardIndex) -> bool {
         true
     }
+
+    fn told(&mut self, _to: ReplyTo, _told: Told) {
+        unreachable!("nothing is asked here")
+    }
+
+    fn peer(&self, _session: Key) -> Option<SocketAddr> {
+        None
+    }
+
+    fn revoke(&mut self, _app: AppIndex, _revocation: &Revocation, _until_s: u64) {
+        unreachable!("nothing is revoked here")
+    }
 }
 
 /// One publish of 200 bytes to `COUNT` members, and the flush.
@@ -90,14 +116,24 @@ pub(crate) fn fan_out<const COUNT: u32>() -> Op {
     let mut queues = Queues::default();
     // Each publish is a copy, as each is allocated when it is parsed.
     let prototype = publication(200);
+    let ids = ConnectionIds::random();
+    let identity = Arc::new(Identity::without_token(Rights::every_topic()));
     for index in 0..COUNT {
         let session = Key { index, generation: 0 };
-        broker.begin(session, AppIndex(0), FORM);
+        let arrival = Arrival {
+            app: AppIndex(0),
+            form: FORM,
+            connection: ids.id(ShardIndex(0), session),
+            identity: Arc::clone(&identity),
+            is_present: true,
+        };
+        broker.begin(session, arrival, 0, &mut queues);
         let outcome = broker.subscribe(session, prototype.topic.clone(), 0, &mut queues);
         assert_eq!(outcome, SubscribeOutcome::Accepted);
         queues.owed.push(Outbound::default());
     }
-    assert_eq!(queues.subscribed_count, COUNT as usize);
+    let counts = (queues.arrived_count, queues.subscribed_count);
+    assert_eq!(counts, (COUNT as usize, COUNT as usize));
     let publisher = Key { index: COUNT, generation: 0 };
     let reply =
         ReplyTo { shard: ShardIndex(0), session: publisher, ticket: 0, wants_receipt: true };

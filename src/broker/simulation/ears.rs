@@ -1,10 +1,14 @@
 //! One shard's outlet: writes down what its broker wants done, and keeps its lanes.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::broker::{Member, Outlet, Parcel, Receipt, ReplyTo};
+use crate::broker::{Member, Outlet, Parcel, Receipt, ReplyTo, Told};
+use crate::model::application::AppIndex;
+use crate::model::close::CloseCause;
 use crate::model::form::Form;
+use crate::model::identity::Revocation;
 use crate::model::message::Message;
 use crate::model::position::Position;
 use crate::model::refusal::Refusal;
@@ -19,6 +23,10 @@ const LANE_LEN_MAX: usize = 40;
 pub(super) enum Happened {
     Delivered(Form, Vec<Arc<Message>>, Vec<Member>),
     Private(Key, Arc<Message>),
+    Arrived(Key),
+    Evicted(Key, CloseCause),
+    Told(ReplyTo, Told),
+    Revoked(AppIndex, Revocation, u64),
     Subscribed(Key, u32, TopicName, Position),
     Outcome(ReplyTo, Result<Receipt, Refusal>),
     /// The home of a publish from elsewhere decided; the answer is on its way.
@@ -37,6 +45,14 @@ impl Outlet for Ears {
         self.happened.push(Happened::Delivered(form, run.to_vec(), members.to_vec()));
     }
 
+    fn arrived(&mut self, session: Key) {
+        self.happened.push(Happened::Arrived(session));
+    }
+
+    fn evict(&mut self, session: Key, cause: CloseCause) {
+        self.happened.push(Happened::Evicted(session, cause));
+    }
+
     fn deliver_private(&mut self, session: Key, message: &Arc<Message>) {
         self.happened.push(Happened::Private(session, Arc::clone(message)));
     }
@@ -53,12 +69,29 @@ impl Outlet for Ears {
         if let Parcel::Published { to, outcome } = &parcel {
             self.happened.push(Happened::Decided(*to, outcome.clone()));
         }
-        let may_be_refused = matches!(parcel, Parcel::Publish { .. } | Parcel::Deliver(_));
+        let may_be_refused = match &parcel {
+            Parcel::Publish { .. } | Parcel::DeliverPrivate { .. } => true,
+            Parcel::Deliver(message) => message.publication.message_type.is_none(),
+            _ => false,
+        };
         assert!(!may_be_refused || self.has_room(shard), "pushed into a full lane");
         self.lanes[shard.index()].push_back(parcel);
     }
 
     fn has_room(&self, shard: ShardIndex) -> bool {
         self.lanes[shard.index()].len() < LANE_LEN_MAX
+    }
+
+    fn told(&mut self, to: ReplyTo, told: Told) {
+        self.happened.push(Happened::Told(to, told));
+    }
+
+    fn peer(&self, session: Key) -> Option<SocketAddr> {
+        let port = u16::try_from(session.index).unwrap();
+        Some(SocketAddr::from(([10, 0, 0, 1], port)))
+    }
+
+    fn revoke(&mut self, app: AppIndex, revocation: &Revocation, until_s: u64) {
+        self.happened.push(Happened::Revoked(app, revocation.clone(), until_s));
     }
 }

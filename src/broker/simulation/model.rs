@@ -136,6 +136,10 @@ impl World {
                     subscription.owed.remove(owed.expect("answered once, in order"));
                     subscription.after.get_or_insert(at.offset);
                 }
+                Happened::Arrived(_)
+                | Happened::Evicted(..)
+                | Happened::Told(..)
+                | Happened::Revoked(..) => {}
                 Happened::Decided(reply, outcome) => self.decided(shard, reply, &outcome),
                 Happened::Outcome(reply, outcome) => {
                     assert_eq!(reply.shard.index(), shard, "answers come to the asker");

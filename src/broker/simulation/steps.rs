@@ -1,12 +1,15 @@
 //! What may happen: one seeded step at a time.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::model::{Published, SUBSCRIPTIONS_MAX, Session, World};
-use crate::broker::{Parcel, ReplyTo, SubscribeOutcome};
+use crate::broker::{Arrival, Parcel, ReplyTo, SubscribeOutcome};
 use crate::model::application::AppIndex;
 use crate::model::form::{Form, SseBody};
+use crate::model::identity::Identity;
 use crate::model::message::{Payload, Publication};
+use crate::model::rights::Rights;
 use crate::model::shard::ShardIndex;
 use crate::model::topic::TopicName;
 use crate::stdx::slab::Key;
@@ -53,12 +56,21 @@ impl World {
             private_expected: Vec::new(),
         };
         let key = self.sessions[shard].insert(session);
-        self.brokers[shard].begin(key, app, form);
+        let own = ShardIndex(u16::try_from(shard).unwrap());
+        let arrival = Arrival {
+            app,
+            form,
+            connection: self.ids.id(own, key),
+            identity: Arc::new(Identity::without_token(Rights::every_topic())),
+            is_present: false,
+        };
+        self.brokers[shard].begin(key, arrival, 1, &mut self.ears[shard]);
+        self.listen(shard);
     }
 
     pub(super) fn end(&mut self, shard: usize) {
         let Some(key) = self.session(shard) else { return };
-        self.brokers[shard].end(key, &mut self.ears[shard]);
+        self.brokers[shard].end(key, 1, &mut self.ears[shard]);
         self.listen(shard);
         let session = self.sessions[shard].remove(key).unwrap();
         assert_eq!(session.private, session.private_expected);
@@ -66,7 +78,7 @@ impl World {
             self.check(shard, &(session.app, topic), &subscription);
         }
         // Again: must be nothing.
-        self.brokers[shard].end(key, &mut self.ears[shard]);
+        self.brokers[shard].end(key, 1, &mut self.ears[shard]);
         assert!(self.ears[shard].happened.is_empty());
     }
 

@@ -1,0 +1,213 @@
+//! Sessions begin and end, and their subjects' homes hear of it.
+//!
+//! A session without a token's subject is its own subject: nobody else can be it, so its shard is
+//! its home and it is let in at once. Any other arrives at the home of `priv/{subject}`, which
+//! answers `Arrived`, or `Evict` where `same_subject` keeps it out.
+//!
+//! Invariants: a session that was told to close is told so once; its home has forgotten it then,
+//! or hears of it next. `Depart` never overtakes `Arrive`, because lanes keep order.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::core::Broker;
+use super::outlet::Outlet;
+use super::parcel::Parcel;
+use super::session::{Arrival, Session};
+use crate::model::application::AppIndex;
+use crate::model::close::CloseCause;
+use crate::model::id::ConnectionId;
+use crate::model::identity::Identity;
+use crate::model::presence::Attendance;
+use crate::model::shard::ShardIndex;
+use crate::stdx::slab::Key;
+
+impl Broker {
+    /// A session begins. `Outlet::arrived` or `Outlet::evict` follows: at once when it has no
+    /// token's subject, else when its subject's home has answered.
+    pub fn begin(
+        &mut self,
+        session: Key,
+        arrival: Arrival,
+        time_us: u64,
+        outlet: &mut impl Outlet,
+    ) {
+        let Arrival { app, form, connection, identity, is_present } = arrival;
+        let index = session.index as usize;
+        if self.sessions.len() <= index {
+            self.sessions.resize_with(index + 1, || None);
+        }
+        self.sessions[index] = Some(Box::new(Session {
+            identity: Arc::clone(&identity),
+            subscriptions: SmallVec::new(),
+            pending: SmallVec::new(),
+            generation: session.generation,
+            began_s: u32::try_from(time_us / 1_000_000).unwrap_or(u32::MAX),
+            app,
+            form,
+            is_present,
+            is_evicted: false,
+        }));
+        if let Some(subject) = &identity.subject {
+            let home = self.home_of_subject(app, subject);
+            self.forward(home, Parcel::Arrive { app, connection, identity, is_present }, outlet);
+            return;
+        }
+        if is_present {
+            self.announce_connection(
+                app,
+                connection,
+                &identity,
+                Attendance::Connected,
+                time_us,
+                outlet,
+            );
+        }
+        outlet.arrived(session);
+    }
+
+    /// A session ends: it leaves every topic. Unknown sessions are ignored.
+    ///
+    /// # Panics
+    /// Only on a bug: a subscription that names a dead topic.
+    pub fn end(&mut self, session: Key, time_us: u64, outlet: &mut impl Outlet) {
+        let Some(state) = self.session_mut(session) else { return };
+        let pending = std::mem::take(&mut state.pending);
+        while let Some(last) =
+            self.session_mut(session).and_then(|s| s.subscriptions.last().copied())
+        {
+            self.leave(session, last, outlet);
+        }
+        for topic in pending {
+            self.stop_waiting(session, topic, outlet);
+        }
+        if self.session(session).is_some_and(|state| !state.is_evicted) {
+            self.depart(session, outlet);
+        }
+        let state = self.sessions[session.index as usize].take();
+        if let Some(Session { app, identity, is_present: true, .. }) = state.as_deref()
+            && identity.subject.is_none()
+        {
+            let connection = self.connection_id(session);
+            let attendance = Attendance::Disconnected;
+            self.announce_connection(*app, connection, identity, attendance, time_us, outlet);
+        }
+    }
+
+    /// A session presented a new token of the same subject: what that may not read, it leaves.
+    /// What its coming was told with, its going will be told with.
+    ///
+    /// # Panics
+    /// When the subject is another one: the caller has to refuse that.
+    pub fn set_identity(
+        &mut self,
+        session: Key,
+        identity: Arc<Identity>,
+        outlet: &mut impl Outlet,
+    ) {
+        let Some(state) = self.session_mut(session) else { return };
+        assert_eq!(state.identity.subject, identity.subject, "a session keeps its subject");
+        state.identity = Arc::clone(&identity);
+        self.unsubscribe_where(session, |topic| !identity.rights.may_subscribe(topic), outlet);
+    }
+
+    /// Does what has come due, and what this shard owes itself. Call once per turn, after all that
+    /// was read and received and before `deliver_runs`.
+    pub fn run_timers(&mut self, time_us: u64, outlet: &mut impl Outlet) {
+        let own = self.options.shard;
+        while let Some(parcel) = self.own_lane.pop_front() {
+            self.receive(own, parcel, time_us, outlet);
+        }
+        self.timers.advance(time_us);
+        for _ in 0..TIMERS_PER_TURN_MAX {
+            let Some(timer) = self.timers.take_due() else { break };
+            self.run_timer(timer, time_us, outlet);
+        }
+    }
+
+    /// When `run_timers` has something to do, on the clock it is given; a time long past for at
+    /// once. `None` while nothing is under way.
+    pub fn next_due_us(&self) -> Option<u64> {
+        if self.own_lane.is_empty() { self.timers.next_due_us() } else { Some(0) }
+    }
+
+    /// Hands a parcel to a shard, which may be this one.
+    pub(super) fn forward(&mut self, shard: ShardIndex, parcel: Parcel, outlet: &mut impl Outlet) {
+        if shard == self.options.shard {
+            self.own_lane.push_back(parcel);
+        } else {
+            outlet.send(shard, parcel);
+        }
+    }
+
+    /// The subject's home has registered the session, which may be over already.
+    pub(super) fn arrived(&self, session: Key, outlet: &mut impl Outlet) {
+        if self.session(session).is_some_and(|state| !state.is_evicted) {
+            outlet.arrived(session);
+        }
+    }
+
+    /// Has a session closed that its subject's home has forgotten; whether it was not already.
+    pub(super) fn evict(
+        &mut self,
+        session: Key,
+        cause: CloseCause,
+        outlet: &mut impl Outlet,
+    ) -> bool {
+        let Some(state) = self.session_mut(session) else { return false };
+        if std::mem::replace(&mut state.is_evicted, true) {
+            return false;
+        }
+        outlet.evict(session, cause);
+        true
+    }
+
+    /// Has a session closed; whether it was not already.
+    pub(super) fn close(
+        &mut self,
+        session: Key,
+        cause: CloseCause,
+        outlet: &mut impl Outlet,
+    ) -> bool {
+        let is_news = self.evict(session, cause, outlet);
+        if is_news {
+            self.depart(session, outlet);
+        }
+        is_news
+    }
+
+    /// Tells the home of the session's subject that it is gone.
+    fn depart(&mut self, session: Key, outlet: &mut impl Outlet) {
+        let Some(state) = self.session(session) else { return };
+        let Some(subject) = state.identity.subject.clone() else { return };
+        let app = state.app;
+        let home = self.home_of_subject(app, &subject);
+        let connection = self.connection_id(session);
+        self.forward(home, Parcel::Depart { app, subject, connection }, outlet);
+    }
+
+    /// The id of one of this shard's connections.
+    pub(super) fn connection_id(&self, session: Key) -> ConnectionId {
+        self.options.ids.id(self.options.shard, session)
+    }
+
+    /// Who a session is: its token's subject, or else its connection id's text.
+    pub(super) fn subject_of(&self, session: Key) -> Option<Arc<str>> {
+        let state = self.session(session)?;
+        let subject = state.identity.subject.clone();
+        Some(subject.unwrap_or_else(|| self.connection_id(session).to_string().into()))
+    }
+
+    /// The live sessions of an application that have not been told to close, in slot order.
+    pub(super) fn sessions_of(&self, app: AppIndex) -> impl Iterator<Item = (Key, &Session)> {
+        self.sessions.iter().enumerate().filter_map(move |(index, session)| {
+            let session = session.as_deref().filter(|s| s.app == app && !s.is_evicted)?;
+            let index = u32::try_from(index).expect("slots are 32 bits");
+            Some((Key { index, generation: session.generation }, session))
+        })
+    }
+}
+
+/// Timers that one turn runs; those over it run in the next turn, which begins at once.
+const TIMERS_PER_TURN_MAX: usize = 1024;

@@ -1,0 +1,269 @@
+//! Publishing: to the topic's home, through its order, to the shards that hold subscribers, and as
+//! one run per topic and turn to their members.
+
+use std::sync::Arc;
+
+use super::core::Broker;
+use super::home::{Place, TopicKey};
+use super::local::Interest;
+use super::outlet::Outlet;
+use super::parcel::{Parcel, Receipt, ReplyTo};
+use super::subjects::SubjectKey;
+use crate::model::application::AppIndex;
+use crate::model::id::{ConnectionId, MessageId};
+use crate::model::identity::Identity;
+use crate::model::message::{Message, Payload, Publication};
+use crate::model::position::Position;
+use crate::model::presence::{self, Attendance};
+use crate::model::refusal::Refusal;
+use crate::model::shard::ShardSet;
+use crate::model::topic::{TopicClass, TopicName};
+use crate::stdx::slab::Key;
+
+/// Places that a topic keeps for its next run: a burst's memory is given back.
+const RUN_LEN_KEPT_MAX: usize = 16;
+
+impl Broker {
+    /// Publishes: here when the topic lives here, else by its home.
+    pub fn publish(
+        &mut self,
+        publication: Publication,
+        reply: ReplyTo,
+        time_us: u64,
+        outlet: &mut impl Outlet,
+    ) {
+        let home = self.home_of(publication.app, &publication.topic);
+        if home == self.options.shard {
+            self.publish_here(publication, reply, time_us, outlet);
+        } else if outlet.has_room(home) {
+            outlet.send(home, Parcel::Publish { publication: Box::new(publication), reply });
+        } else {
+            outlet.published(reply, Err(Refusal::Overloaded));
+        }
+    }
+
+    /// Whether `deliver_runs` has anything to do.
+    pub fn has_runs(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Delivers every run gathered since the last call. Call once per turn, before the flush.
+    pub fn deliver_runs(&mut self, outlet: &mut impl Outlet) {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        for local in dirty.drain(..) {
+            self.deliver_run(local, outlet);
+        }
+        self.dirty = dirty;
+    }
+
+    pub(super) fn publish_here(
+        &mut self,
+        publication: Publication,
+        reply: ReplyTo,
+        time_us: u64,
+        outlet: &mut impl Outlet,
+    ) {
+        if publication.topic.class() == TopicClass::Private {
+            return self.publish_private(publication, reply, time_us, outlet);
+        }
+        let key = TopicKey { app: publication.app, name: publication.topic.clone() };
+        let interest = self.home.interest(&key);
+        if !self.has_room(interest, outlet) {
+            return self.answer_published(reply, Err(Refusal::Overloaded), outlet);
+        }
+        let message = self.deliver_to(&key, interest, publication, time_us, outlet);
+        self.answer_placed(reply, &message, outlet);
+    }
+
+    /// Gives a publication its place whether or not lanes have room.
+    pub(super) fn place_and_deliver(
+        &mut self,
+        publication: Publication,
+        time_us: u64,
+        outlet: &mut impl Outlet,
+    ) {
+        let key = TopicKey { app: publication.app, name: publication.topic.clone() };
+        let interest = self.home.interest(&key);
+        self.deliver_to(&key, interest, publication, time_us, outlet);
+    }
+
+    fn deliver_to(
+        &mut self,
+        key: &TopicKey,
+        interest: ShardSet,
+        publication: Publication,
+        time_us: u64,
+        outlet: &mut impl Outlet,
+    ) -> Arc<Message> {
+        let place = self.home.place(key);
+        let message = Arc::new(self.message(publication, place, time_us));
+        for shard in interest.iter() {
+            if shard == self.options.shard {
+                self.append_to_run(Arc::clone(&message));
+            } else {
+                outlet.send(shard, Parcel::Deliver(Arc::clone(&message)));
+            }
+        }
+        message
+    }
+
+    /// Publishes to the connections of a subject that lives here: those that came in with it, and
+    /// the one whose id it is.
+    fn publish_private(
+        &mut self,
+        publication: Publication,
+        reply: ReplyTo,
+        time_us: u64,
+        outlet: &mut impl Outlet,
+    ) {
+        let own = self.options.shard;
+        let mut targets = self.private_targets(publication.app, &publication.topic);
+        let shards = targets.iter().fold(ShardSet::default(), |mut shards, target| {
+            shards.insert(target.shard);
+            shards
+        });
+        if !self.has_room(shards, outlet) {
+            return self.answer_published(reply, Err(Refusal::Overloaded), outlet);
+        }
+        let place = self.home.place_private();
+        let message = Arc::new(self.message(publication, place, time_us));
+        for shard in shards.iter() {
+            let of_shard = targets.extract_if(.., |target| target.shard == shard);
+            let sessions: Vec<Key> = of_shard.map(|target| target.key).collect();
+            if shard == own {
+                self.deliver_private(&sessions, &message, outlet);
+            } else {
+                let message = Arc::clone(&message);
+                outlet.send(shard, Parcel::DeliverPrivate { message, sessions });
+            }
+        }
+        self.answer_placed(reply, &message, outlet);
+    }
+
+    fn private_targets(&self, app: AppIndex, topic: &TopicName) -> Vec<ConnectionId> {
+        let subject = &topic.as_str()["priv/".len()..];
+        let key = SubjectKey { app, subject: subject.into() };
+        let mut targets: Vec<ConnectionId> = self.connections_of(&key).collect();
+        let named = self.connection_named(subject).filter(|id| !targets.contains(id));
+        let lives = |id: &ConnectionId| self.session(id.key).is_some_and(|s| s.app == app);
+        targets.extend(named.filter(lives));
+        targets
+    }
+
+    /// Delivers to sessions of this shard, some of which may have ended.
+    pub(super) fn deliver_private(
+        &self,
+        sessions: &[Key],
+        message: &Arc<Message>,
+        outlet: &mut impl Outlet,
+    ) {
+        for session in sessions.iter().filter(|session| self.session(**session).is_some()) {
+            outlet.deliver_private(*session, message);
+        }
+    }
+
+    /// Tells a connection's coming or going on `secure/inbound`, where the application has that.
+    pub(super) fn announce_connection(
+        &mut self,
+        app: AppIndex,
+        connection: ConnectionId,
+        identity: &Identity,
+        attendance: Attendance,
+        time_us: u64,
+        outlet: &mut impl Outlet,
+    ) {
+        if self.applications.get(app).websocket_inbound_topic_enabled {
+            let body = presence::connection_event(connection, identity, attendance);
+            self.announce(app, self.inbound.clone(), body, time_us, outlet);
+        }
+    }
+
+    /// Publishes a presence event. It is never refused: a lane over its limit grows by one event
+    /// per connection or subscription that began or ended meanwhile.
+    pub(super) fn announce(
+        &mut self,
+        app: AppIndex,
+        topic: TopicName,
+        body: String,
+        time_us: u64,
+        outlet: &mut impl Outlet,
+    ) {
+        let home = self.home_of(app, &topic);
+        let publication = Publication {
+            app,
+            topic,
+            payload: Payload::Json(body.into()),
+            message_type: Some(presence::MESSAGE_TYPE.into()),
+            client_id: None,
+            publisher: None,
+            compress: false,
+        };
+        if home == self.options.shard {
+            self.place_and_deliver(publication, time_us, outlet);
+        } else {
+            outlet.send(home, Parcel::Announce(Box::new(publication)));
+        }
+    }
+
+    fn has_room(&self, shards: ShardSet, outlet: &impl Outlet) -> bool {
+        let own = self.options.shard;
+        shards.iter().all(|shard| shard == own || outlet.has_room(shard))
+    }
+
+    fn answer_placed(&self, reply: ReplyTo, message: &Message, outlet: &mut impl Outlet) {
+        if reply.wants_receipt {
+            let client_id = message.publication.client_id.clone();
+            let receipt = Receipt { id: message.id, position: message.position, client_id };
+            self.answer_published(reply, Ok(receipt), outlet);
+        }
+    }
+
+    fn message(&self, publication: Publication, place: Place, time_us: u64) -> Message {
+        let position =
+            Position { epoch: self.options.epoch, home: self.options.shard, offset: place.offset };
+        let id = MessageId::new(self.options.run, position);
+        Message::new(publication, id, position, place.previous, time_us)
+    }
+
+    fn answer_published(
+        &self,
+        reply: ReplyTo,
+        outcome: Result<Receipt, Refusal>,
+        outlet: &mut impl Outlet,
+    ) {
+        if reply.shard == self.options.shard {
+            outlet.published(reply, outcome);
+        } else {
+            outlet.send(reply.shard, Parcel::Published { to: reply, outcome });
+        }
+    }
+
+    pub(super) fn append_to_run(&mut self, message: Arc<Message>) {
+        let key =
+            TopicKey { app: message.publication.app, name: message.publication.topic.clone() };
+        // Interest may have been withdrawn while the message was on its way.
+        let Some(local) = self.by_name.get(&key).copied() else { return };
+        let topic = self.topic_mut(local);
+        if topic.interest != Interest::Registered {
+            return;
+        }
+        topic.last_offset = topic.last_offset.max(message.position.offset);
+        let was_clean = topic.run.is_empty();
+        topic.run.push(message);
+        if was_clean {
+            self.dirty.push(local);
+        }
+    }
+
+    pub(super) fn deliver_run(&mut self, local: Key, outlet: &mut impl Outlet) {
+        let Some(topic) = self.topics.get_mut(local) else { return };
+        if topic.run.is_empty() {
+            return;
+        }
+        for group in topic.groups.iter().filter(|group| !group.members.is_empty()) {
+            outlet.deliver(group.form, &topic.run, &group.members);
+        }
+        topic.run.clear();
+        topic.run.shrink_to(RUN_LEN_KEPT_MAX);
+    }
+}
