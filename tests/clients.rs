@@ -7,32 +7,57 @@
 
 #[path = "clients/broker.rs"]
 mod broker;
+#[path = "clients/keys.rs"]
+mod keys;
 #[path = "clients/script.rs"]
 mod script;
 #[path = "clients/tools.rs"]
 mod tools;
 
+use std::net::{SocketAddr, TcpListener};
+
 use broker::{Broker, Driver};
 use script::Script;
 use tools::{Missing, Tool};
 
-/// Two applications: one open, one that asks for keys and lets one other origin in.
-const CONFIGURATION: &str = r#"
+/// `demo` is open and knows every key; `guarded` asks for one and lets one other origin in; the keys
+/// of `jwks` are its provider's; `shed` takes few connections at a time.
+fn configuration(provider: SocketAddr) -> String {
+    format!(
+        r#"
 buzzpost_application = "demo"
+
+[sse]
+retry_delay = "100ms"
+
+[key_sets]
+cooldown = "1s"
+refresh_min = "1s"
 
 [[applications]]
 id = "demo"
 open = true
-keys = [{ secret = "9f2b61c07d3e48a5b1", rights = ["subscribe", "publish"] }]
+keys = [{{ secret = "9f2b61c07d3e48a5b1", rights = ["subscribe", "publish"] }}]
+{files}
 
 [[applications]]
 id = "guarded"
 cors_origins = ["https://app.example.com"]
-keys = [{ secret = "4c8a03e7f51d629b7e", rights = ["subscribe", "publish"] }]
+keys = [{{ secret = "4c8a03e7f51d629b7e", rights = ["subscribe", "publish"] }}]
 
-[sse]
-retry_delay = "100ms"
-"#;
+[[applications]]
+id = "jwks"
+{served}
+
+[[applications]]
+id = "shed"
+open = true
+limits.connections_per_address = "1/s burst 2"
+"#,
+        files = keys::of_files(),
+        served = keys::of_provider(provider),
+    )
+}
 
 /// Runs one script against a broker of its own.
 fn run(driver: Driver, tool: fn() -> Result<Tool, Missing>, script: &str) {
@@ -41,8 +66,10 @@ fn run(driver: Driver, tool: fn() -> Result<Tool, Missing>, script: &str) {
         Ok(tool) => tool,
         Err(missing) => return missing.skip(),
     };
-    let mut broker = Broker::start(driver, CONFIGURATION);
-    let outcome = Script::start(&tool, script, &broker).run(&mut broker);
+    let provider = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = provider.local_addr().expect("it is bound");
+    let mut broker = Broker::start(driver, &configuration(address));
+    let outcome = Script::start(&tool, script, &broker, provider).run(&mut broker);
     if let Err(why) = outcome {
         panic!("{script}: {why}\nthe broker's log:\n{}", broker.log());
     }
@@ -71,6 +98,11 @@ clients! {
     httpx_sse_and_sseclient_of_pypi: crate::tools::python, "events.py";
     compressed_frames_to_ws_of_npm: crate::tools::node, "deflate.mjs";
     compressed_frames_to_websockets_of_pypi: crate::tools::python, "deflate.py";
+    tokens_of_jose_and_jsonwebtoken_of_npm: crate::tools::node, "algorithms.mjs";
+    tokens_of_pyjwt_of_pypi: crate::tools::python, "algorithms.py";
+    realtime_pubsub_client_of_npm_with_tokens: crate::tools::node, "tokens.mjs";
+    realtime_pubsub_client_of_pypi_with_tokens: crate::tools::python, "tokens.py";
+    openapi_document_by_validators_of_pypi: crate::tools::python, "openapi.py";
     a_browser_uses_the_page: crate::tools::node_and_browser, "page.mjs";
     a_browser_comes_from_another_origin: crate::tools::node_and_browser, "origins.mjs";
 }

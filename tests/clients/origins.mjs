@@ -1,8 +1,9 @@
-// Pages of other origins: EventSource and fetch through CORS, the preflight, and who is kept out.
+// Pages of other origins: EventSource and fetch through CORS, WebSockets, the preflight, who is kept
+// out, and who comes back.
 import { strict as assert } from "node:assert";
 import { createServer } from "node:http";
 import { withBrowser } from "./browser.mjs";
-import { httpUrl, main, wsUrl } from "./support.mjs";
+import { httpUrl, main, within, wsUrl } from "./support.mjs";
 
 const KEY = "4c8a03e7f51d629b7e";
 
@@ -124,12 +125,51 @@ async function webSocket(page) {
   assert.match(got.extensions, /permessage-deflate/);
 }
 
+/** In the page: how a WebSocket of the guarded application begins. */
+function guardedWebSocket(page) {
+  return page.evaluate((url) => {
+    const socket = new WebSocket(url);
+    return new Promise((resolve, reject) => {
+      setTimeout(() => reject(new Error("nothing happened")), 30_000);
+      socket.onmessage = ({ data }) => resolve(JSON.parse(data).messageType);
+      socket.onclose = ({ code }) => resolve(code);
+    });
+  }, `${wsUrl}/apps/guarded?secret=${KEY}`);
+}
+
+/** Streams beyond the rate are shed, and every one of them comes back by itself and gets in. */
+async function shedStreams(page) {
+  const streams = await page.evaluateHandle((url) => {
+    const state = { shed: 0, heard: new Set(), sources: [] };
+    for (let index = 0; index < 5; index += 1) {
+      const source = new EventSource(url);
+      source.onerror = () => { state.shed += 1; };
+      source.onmessage = () => state.heard.add(index);
+      state.sources.push(source);
+    }
+    return state;
+  }, `${httpUrl}/v1/shed/events?topics=a`);
+  await within("every stream to hear something", (async () => {
+    // A publish may be shed too; one of them will not be.
+    while ((await streams.evaluate(({ heard }) => heard.size)) < 5) {
+      await fetch(`${httpUrl}/v1/shed/topics/a`, { method: "POST", body: "hi" });
+      await page.waitForTimeout(200);
+    }
+  })());
+  assert((await streams.evaluate(({ shed }) => shed)) > 0, "nobody was shed");
+  await streams.evaluate(({ sources }) => sources.forEach((source) => source.close()));
+}
+
 await main(() =>
   withBrowser(async (browser) => {
     const other = await pageFromAnotherPort(browser);
     await everyOrigin(other);
     await webSocket(other);
     await keptOut(other);
-    await listedOrigin(await pageOfListedOrigin(browser));
+    assert.equal(await guardedWebSocket(other), 1006);
+    const listed = await pageOfListedOrigin(browser);
+    await listedOrigin(listed);
+    assert.equal(await guardedWebSocket(listed), "welcome");
+    await shedStreams(other);
   }),
 );

@@ -2,9 +2,12 @@
 //!
 //! A script gets the broker's address as its argument. It prints what it has checked, and a line
 //! `@restart` or `@crash` where the broker has to stop, well or badly, and come back. It succeeds
-//! by its exit code.
+//! by its exit code. Its standard input is a listening socket, for those that play a provider of
+//! key sets; the folder of keys to sign with is `FANWIRE_KEYS`.
 
 use std::io::{BufRead, BufReader, PipeReader};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::mpsc;
@@ -13,6 +16,7 @@ use std::time::Duration;
 use fanwire::stdx::clock;
 
 use crate::broker::Broker;
+use crate::keys;
 use crate::tools::Tool;
 
 /// A script takes a few seconds; a browser on a machine under load takes longer.
@@ -25,7 +29,7 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    pub(crate) fn start(tool: &Tool, name: &str, broker: &Broker) -> Script {
+    pub(crate) fn start(tool: &Tool, name: &str, broker: &Broker, provider: TcpListener) -> Script {
         let (output, input) = std::io::pipe().expect("a pipe can be made");
         let errors = input.try_clone().expect("a descriptor can be copied");
         let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients");
@@ -35,7 +39,8 @@ impl Script {
             .command()
             .arg(home.join(name))
             .arg(broker.address())
-            .stdin(Stdio::null())
+            .env("FANWIRE_KEYS", keys::folder())
+            .stdin(Stdio::from(OwnedFd::from(provider)))
             .stdout(input)
             .stderr(errors)
             .spawn()

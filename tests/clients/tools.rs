@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Packages of `package.json`; all there or none, since `npm ci` installs all.
-const NODE_PACKAGES: [&str; 4] = ["eventsource", "playwright-core", "realtime-pubsub-client", "ws"];
+const NODE_PACKAGES: [&str; 6] =
+    ["eventsource", "jose", "jsonwebtoken", "playwright-core", "realtime-pubsub-client", "ws"];
 
 /// What `requirements.txt` installs.
-const PYTHON_IMPORTS: &str =
-    "import httpx, httpx_sse, realtime_pubsub_client, sseclient, websockets";
+const PYTHON_IMPORTS: &str = "import cryptography, httpx, httpx_sse, jsonschema, jwt, \
+     openapi_spec_validator, realtime_pubsub_client, sseclient, websockets";
 
 const BROWSERS: [&str; 4] = ["chromium", "chromium-browser", "google-chrome", "chrome"];
 

@@ -6,18 +6,20 @@
 #![allow(unused_imports, reason = "every test file uses its own part of this")]
 
 mod broker;
+pub(crate) mod door;
 mod exposition;
 mod http;
 mod random;
 mod sse;
+pub(crate) mod token;
 mod websocket;
 
 pub(crate) use broker::{Broker, PATIENCE, Setup, Variant, on_each, on_each_with};
 pub(crate) use exposition::Metrics;
-pub(crate) use http::{Http, Response, post};
+pub(crate) use http::{Http, Response, post, request_bytes};
 pub(crate) use random::Random;
 pub(crate) use sse::{EventStream, Parser, SseEvent};
-pub(crate) use websocket::{Frame, WebSocket, frame};
+pub(crate) use websocket::{Frame, WebSocket, frame, upgrade_bytes};
 
 /// A JSON text as a value.
 pub(crate) fn json(text: impl AsRef<[u8]>) -> serde_json::Value {
