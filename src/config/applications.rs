@@ -1,22 +1,24 @@
-//! Keys of the applications: who may use the broker, for what, within which limits.
+//! Keys of the applications themselves, and how the files beside this one make a list of them:
+//! `callers`, `sessions`, `application_limits`, `api_keys`, `token_keys`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::api_keys;
 use super::key::{Key, Kind};
 use super::load::ReadFile;
+use super::token_keys::{self, KeySets};
 use super::values::Values;
-use crate::model::application::{AppLimits, Application, Applications, CorsOrigins};
+use super::{api_keys, application_limits, callers, sessions};
+use crate::model::application::{Application, Applications};
 
 /// Most applications; each costs some series in the metrics.
 const APPLICATIONS_MAX: usize = 4096;
 /// Longest id.
 const ID_LENGTH_MAX: usize = 64;
+/// Longest name and description, in bytes.
+const PROSE_SIZE_MAX: usize = 1024;
 /// The one application when none is declared.
 const DEMO: &str = "demo";
-
-const PAYLOAD_SIZE: Kind = Kind::Size { min: 64, max: 1 << 28 };
 
 pub(super) const KEYS: &[Key] = &[
     Key::without_default(
@@ -30,75 +32,14 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Text,
         "Its name in paths: 1 to 64 of A-Z a-z 0-9 _ - and dots.",
     ),
+    Key::new("applications[].name", Kind::Text, "", "Its name for people."),
+    Key::new("applications[].description", Kind::Text, "", "What it is for."),
     Key::new("applications[].enabled", Kind::Flag, "true", "Whether it serves at all."),
     Key::new(
         "applications[].open",
         Kind::Flag,
         "false",
         "Whether everyone may subscribe and publish without a key. Only on a loopback listener.",
-    ),
-    Key::new(
-        "applications[].client_inbound_ack_enabled",
-        Kind::Flag,
-        "true",
-        "Whether a Realtime client that publishes over its WebSocket gets an ack.",
-    ),
-    Key::new(
-        "applications[].cors_origins",
-        Kind::List,
-        "*",
-        "Origins whose pages may read answers: \"*\" alone, or origins such as \
-         \"https://app.example.com\".",
-    ),
-    Key::new(
-        "applications[].limits.realtime_payload_size_max",
-        PAYLOAD_SIZE,
-        "5KiB",
-        "Largest payload through the Realtime dialect. Over it: close 1009, or 413.",
-    ),
-    Key::new(
-        "applications[].limits.native_payload_size_max",
-        PAYLOAD_SIZE,
-        "256KiB",
-        "Largest payload through the native routes and buzzPost. Over it: 413.",
-    ),
-    Key::new(
-        "applications[].limits.outbound_size_max",
-        Kind::Size { min: 4096, max: 1 << 30 },
-        "64KiB",
-        "Most bytes queued for one connection. Over it the connection is closed as a slow consumer.",
-    ),
-    Key::new(
-        "applications[].limits.subscriptions_max",
-        Kind::Count { min: 1, max: 1 << 20 },
-        "1024",
-        "Most topics one connection may be subscribed to. Over it the subscription is refused.",
-    ),
-    Key::without_default(
-        "applications[].keys",
-        Kind::Tables,
-        "API keys; a caller presents one. At most 64.",
-    ),
-    Key::without_default(
-        "applications[].keys[].secret",
-        Kind::Secret,
-        "The key itself: at least 16 visible ASCII characters. Placeholders are refused.",
-    ),
-    Key::without_default(
-        "applications[].keys[].secret_file",
-        Kind::Text,
-        "A file that holds the key instead, such as a systemd credential.",
-    ),
-    Key::without_default(
-        "applications[].keys[].rights",
-        Kind::List,
-        "What it allows: any of \"subscribe\", \"publish\", \"admin\".",
-    ),
-    Key::new(
-        "applications[].keys[].topics",
-        Kind::List,
-        "*",
-        "Topics to which it may subscribe or publish: patterns with `*`; a leading `!` excludes.",
     ),
 ];
 
@@ -110,13 +51,12 @@ pub(super) fn applications(values: &mut Values, read: ReadFile<'_>) -> Applicati
         values.problem("applications", format!("at most {APPLICATIONS_MAX} can be declared"));
         entries.truncate(APPLICATIONS_MAX);
     }
-    let mut list: Vec<_> = entries.iter().map(|path| application(values, path, read)).collect();
+    let mut key_sets = KeySets::default();
+    let mut list: Vec<_> =
+        entries.iter().map(|path| application(values, path, read, &mut key_sets)).collect();
     if list.is_empty() {
-        list.push(Application {
-            id: Arc::from(DEMO),
-            open: true,
-            ..plain(values, "applications[0]")
-        });
+        let demo = without_keys(values, "applications[0]");
+        list.push(Application { id: Arc::from(DEMO), open: true, ..demo });
     }
     let mut seen = HashMap::new();
     for (application, path) in list.iter().zip(&entries) {
@@ -125,7 +65,7 @@ pub(super) fn applications(values: &mut Values, read: ReadFile<'_>) -> Applicati
         }
     }
     let buzzpost = buzzpost(values, &list);
-    Applications::new(list, buzzpost.as_deref())
+    Applications::new(list, buzzpost.as_deref()).with_key_sets(key_sets.into_sources())
 }
 
 /// The root path's application. The default is only a guess, so it may be missing from the list.
@@ -141,50 +81,77 @@ fn buzzpost(values: &mut Values, list: &[Application]) -> Option<String> {
     None
 }
 
-fn application(values: &mut Values, path: &str, read: ReadFile<'_>) -> Application {
+fn application(
+    values: &mut Values,
+    path: &str,
+    read: ReadFile<'_>,
+    key_sets: &mut KeySets,
+) -> Application {
     let id_path = format!("{path}.id");
     let id = values.text(&id_path).unwrap_or_default();
     if values.is_sound(&id_path) && !is_id(&id) {
         let text = "every application needs an id: 1 to 64 of A-Z a-z 0-9 _ - and dots";
         values.problem(&id_path, text);
     }
+    let mut token_keys =
+        |list| token_keys::token_keys(values, &format!("{path}.{list}"), read, key_sets);
+    let (auth_keys, admin_keys) = (token_keys("auth_keys"), token_keys("admin_keys"));
     let application = Application {
         id: Arc::from(id),
         keys: api_keys::keys(values, path, read),
-        ..plain(values, path)
+        auth_keys,
+        admin_keys,
+        ..without_keys(values, path)
     };
-    check_origins(values, &format!("{path}.cors_origins"));
-    let is_reachable = application.open || !application.enabled || !application.keys.is_empty();
-    if !is_reachable && values.is_sound(&format!("{path}.open")) {
+    if !is_reachable(&application) && values.is_sound(&format!("{path}.open")) {
         values.problem(
             path,
-            "nobody can use it: declare a key ([[applications.keys]]), or set open = true",
+            "nobody can use it: declare a key ([[applications.keys]], [[applications.auth_keys]] or \
+             [[applications.admin_keys]]), or set open = true",
         );
     }
     application
 }
 
-/// What needs no check beyond its kind.
-fn plain(values: &Values, path: &str) -> Application {
+/// Whether anyone can use it, or nobody is meant to.
+fn is_reachable(application: &Application) -> bool {
+    let has_keys = !application.keys.is_empty()
+        || !application.auth_keys.is_empty()
+        || !application.admin_keys.is_empty();
+    has_keys || application.open || !application.enabled
+}
+
+/// All but its id and keys.
+fn without_keys(values: &mut Values, path: &str) -> Application {
     let at = |name: &str| format!("{path}.{name}");
-    let origins = values.list(&at("cors_origins"));
+    application_limits::check_ping(values, path);
     Application {
+        name: prose(values, &at("name")),
+        description: prose(values, &at("description")),
         enabled: values.flag(&at("enabled")),
         open: values.flag(&at("open")),
+        client_source_address: callers::addresses(values, &at("client_source_address")),
+        admin_source_address: callers::addresses(values, &at("admin_source_address")),
+        cors_origins: callers::origins(values, path),
+        cors_credentials: values.flag(&at("cors_credentials")),
+        token_leeway_s: sessions::token_leeway_s(values, path),
+        token_expiry: sessions::token_expiry(values, path),
+        websocket_inbound_topic_enabled: values.flag(&at("enable_websocket_inbound_topic")),
         client_inbound_ack_enabled: values.flag(&at("client_inbound_ack_enabled")),
-        limits: AppLimits {
-            realtime_payload_size_max: values.number(&at("limits.realtime_payload_size_max")),
-            native_payload_size_max: values.number(&at("limits.native_payload_size_max")),
-            outbound_size_max: values.number(&at("limits.outbound_size_max")),
-            subscriptions_max: values.number(&at("limits.subscriptions_max")),
-            ..AppLimits::default()
-        },
-        cors_origins: match &*origins {
-            [any] if any == "*" => CorsOrigins::Any,
-            _ => CorsOrigins::List(origins.into_iter().map(String::into_boxed_str).collect()),
-        },
+        same_subject: sessions::same_subject(values, path),
+        presence: sessions::presence(values, path),
+        limits: application_limits::limits(values, path),
         ..Application::new("")
     }
+}
+
+/// Text for people.
+fn prose(values: &mut Values, path: &str) -> Box<str> {
+    let text = values.text(path).unwrap_or_default();
+    if text.len() > PROSE_SIZE_MAX {
+        values.problem(path, format!("is longer than {PROSE_SIZE_MAX} bytes"));
+    }
+    text.into()
 }
 
 /// Not only dots: clients shorten such paths (RFC 3986 §5.2.4).
@@ -192,33 +159,4 @@ fn is_id(id: &str) -> bool {
     (1..=ID_LENGTH_MAX).contains(&id.len())
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte))
         && id.bytes().any(|byte| byte != b'.')
-}
-
-fn check_origins(values: &mut Values, path: &str) {
-    let origins = values.list(path);
-    if *origins == ["*"] {
-        return;
-    }
-    for origin in origins {
-        if origin == "*" {
-            values.problem(path, "\"*\" stands alone: beside it, other origins mean nothing");
-        } else if !is_origin(&origin) {
-            let text = format!(
-                "{origin:?} is no origin: scheme://host or scheme://host:port, \
-                                 lower case, nothing behind it"
-            );
-            values.problem(path, text);
-        }
-    }
-}
-
-/// As browsers serialize it (WHATWG HTML §7.1.1): lower case, no path, no slash at the end.
-fn is_origin(text: &str) -> bool {
-    let Some((scheme, host)) = text.split_once("://") else { return false };
-    let legal =
-        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_:[]".contains(&byte);
-    !scheme.is_empty()
-        && scheme.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
-        && !host.is_empty()
-        && host.bytes().all(legal)
 }

@@ -10,8 +10,8 @@ use super::problem::{ConfigError, Origin, Problem};
 use super::raw::Raw;
 use super::value::Scalar;
 use super::values::Values;
-use super::{applications, log, server, shards, tree};
-use crate::config::ServerOptions;
+use super::{applications, key_sets, log, server, shards, tree};
+use crate::config::{KeySetOptions, ServerOptions};
 use crate::model::application::Applications;
 use crate::shard;
 use crate::telemetry::LogOptions;
@@ -60,6 +60,8 @@ pub struct Settings {
     pub shard: shard::Options,
     /// For the log.
     pub log: LogOptions,
+    /// For fetching the key sets that the applications' token keys name.
+    pub key_sets: KeySetOptions,
     /// The tenants.
     pub applications: Applications,
 }
@@ -97,6 +99,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, ConfigError> {
         server: server::server(&values),
         shard: shard_options(&values),
         log: log::log(&values),
+        key_sets: key_sets::key_sets(&mut values),
         applications: applications::applications(&mut values, sources.read),
     };
     limits::check(&mut values);
@@ -145,7 +148,6 @@ fn check_sizes(values: &mut Values, settings: &Settings) {
         let Some(application) = settings.applications.iter().nth(index) else { return };
         let limits = application.1.limits;
         let native = limits.native_payload_size_max;
-        let largest = native.max(limits.realtime_payload_size_max);
         let ways = [
             (
                 "realtime_payload_size_max",
@@ -154,19 +156,14 @@ fn check_sizes(values: &mut Values, settings: &Settings) {
                 frame,
             ),
             ("native_payload_size_max", native, "publish.body_size_max", body),
-            ("outbound_size_max", largest, "", limits.outbound_size_max),
         ];
         for (name, payload, way, limit) in ways {
             let key = format!("{path}.limits.{name}");
             if payload + ENVELOPE_SIZE <= limit || !values.is_sound(&key) || !values.is_sound(way) {
                 continue;
             }
-            let text = if way.is_empty() {
-                "is smaller than the largest payload with its envelope, which nobody could be sent"
-                    .to_owned()
-            } else {
-                format!("a payload of this size with its envelope does not fit {way} = {limit}")
-            };
+            let text =
+                format!("a payload of this size with its envelope does not fit {way} = {limit}");
             values.problem(&key, text);
         }
     }
@@ -188,8 +185,8 @@ fn check_exposure(values: &mut Values, settings: &Settings) {
     if !open.is_empty() {
         let text = format!(
             "{listen} can be reached from other machines, and the application {} is open to \
-             everyone without a key. Either declare keys for it ([[applications]] with \
-             [[applications.keys]] and open = false), or listen on loopback (127.0.0.1:{port} or \
+             everyone without a key or token. Either declare keys for it ([[applications]] with \
+             [[applications.keys]] or [[applications.auth_keys]], and open = false), or listen on loopback (127.0.0.1:{port} or \
              [::1]:{port})",
             open.join(", "),
             port = listen.port(),

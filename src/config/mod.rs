@@ -11,9 +11,12 @@
 //! and the suggestions all come from the one table.
 
 mod api_keys;
+mod application_limits;
 mod applications;
+mod callers;
 mod environment;
 mod key;
+mod key_sets;
 mod limits;
 mod load;
 mod log;
@@ -21,14 +24,18 @@ mod problem;
 mod raw;
 mod secret;
 mod server;
+mod sessions;
 mod shards;
 mod show;
+mod suggestion;
+mod token_keys;
 mod tree;
 mod value;
 mod values;
 mod written;
 
 pub use environment::FILE_VARIABLE;
+pub use key_sets::KeySetOptions;
 pub use load::{ConfigFile, Flag, Loaded, ReadFile, Settings, Sources, load};
 pub use problem::{ConfigError, Origin, Problem};
 pub use server::ServerOptions;

@@ -9,6 +9,7 @@ pub mod identity;
 pub mod message;
 pub mod pattern;
 pub mod position;
+pub mod rate;
 pub mod refusal;
 pub mod rights;
 pub mod shard;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::connection::{Connection, Door, Phase};
 use super::options::Options;
 use super::run::Shard;
+use crate::model::application::Applications;
 use crate::model::close::{Close, CloseCause, NORMAL};
 use crate::model::refusal::{Refusal, Refused};
 use crate::proto::http1::{Progress, Terms};
@@ -47,7 +48,7 @@ impl Shard {
             let Some(connection) = self.delivery.connections.get(key) else { continue };
             // A connection scheduled again for an earlier time left this entry behind.
             if connection.timer_due.is_due(now) {
-                let due = due(connection, now, &self.delivery.options);
+                let due = due(connection, now, &self.delivery.options, &self.delivery.applications);
                 self.act(key, due);
             }
         }
@@ -60,7 +61,7 @@ impl Shard {
         let now = self.delivery.now;
         let options = self.delivery.options;
         let Some(connection) = self.delivery.connections.get_mut(key) else { return };
-        let at = next_look(connection, now, &options);
+        let at = next_look(connection, now, &options, &self.delivery.applications);
         if connection.timer_due.since_ms(at) > 0 || connection.timer_due.is_due(now) {
             connection.timer_due = at;
             self.wheel.schedule(key, at);
@@ -85,7 +86,7 @@ impl Shard {
         let now = self.delivery.now;
         let options = self.delivery.options;
         if let Some(connection) = self.delivery.connections.get_mut(key) {
-            let next = next_look(connection, now, &options);
+            let next = next_look(connection, now, &options, &self.delivery.applications);
             connection.timer_due = next;
             self.wheel.schedule(key, next);
         }
@@ -114,14 +115,19 @@ impl Shard {
 }
 
 /// When the wheel should look at the connection next.
-fn next_look(connection: &Connection, now: Tick, options: &Options) -> Tick {
-    match due(connection, now, options) {
+fn next_look(
+    connection: &Connection,
+    now: Tick,
+    options: &Options,
+    applications: &Applications,
+) -> Tick {
+    match due(connection, now, options, applications) {
         Due::Later(at) => at,
         _ => now.after(SLOT),
     }
 }
 
-fn due(connection: &Connection, now: Tick, options: &Options) -> Due {
+fn due(connection: &Connection, now: Tick, options: &Options, applications: &Applications) -> Due {
     match connection.phase {
         Phase::Closing(cause) => {
             let limit = match connection.door {
@@ -166,9 +172,11 @@ fn due(connection: &Connection, now: Tick, options: &Options) -> Due {
                     }
                 }
             }
-            Door::WebSocket(_) => {
+            Door::WebSocket(door) => {
                 let websocket = &options.websocket;
-                let idle = after(connection.heard, websocket.idle_timeout, now, Due::CloseIdle);
+                let limits = &applications.get(door.app).limits;
+                let idle_timeout = Duration::from_millis(limits.idle_timeout_ms.into());
+                let idle = after(connection.heard, idle_timeout, now, Due::CloseIdle);
                 if let (Due::Later(at), true) = (idle, connection.flags.pinged) {
                     // The pong moves `heard` without a word to the wheel: look again in time for
                     // the next ping, not only when silence would be over.
@@ -199,7 +207,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::application::AppIndex;
+    use crate::model::application::{AppIndex, Application};
     use crate::model::identity::Identity;
     use crate::model::rights::Rights;
     use crate::proto::ws::{Closing, Reader};
@@ -221,6 +229,7 @@ mod tests {
             closing: Closing::Open,
         });
         let options = Options::default();
+        let applications = Applications::new(vec![Application::new("a")], None);
         let (mut pinged_at, mut look) = (Vec::new(), Tick(0));
         for now in (0..600_000).step_by(50).map(Tick) {
             let answered = answer_ms.zip(pinged_at.last());
@@ -230,7 +239,7 @@ mod tests {
             if !look.is_due(now) {
                 continue;
             }
-            match due(&connection, now, &options) {
+            match due(&connection, now, &options, &applications) {
                 Due::Ping => {
                     connection.flags.pinged = true;
                     pinged_at.push(now.0);
@@ -238,7 +247,7 @@ mod tests {
                 Due::CloseIdle => return (pinged_at, Some(now.0)),
                 other => assert!(matches!(other, Due::Later(_)), "{other:?}"),
             }
-            look = next_look(&connection, now, &options);
+            look = next_look(&connection, now, &options, &applications);
         }
         (pinged_at, None)
     }
@@ -247,12 +256,12 @@ mod tests {
     fn a_silent_client_is_pinged_at_every_interval_of_its_silence() {
         let (pinged_at, closed_at) = pings(Some(100));
         assert_eq!(closed_at, None);
-        assert_eq!(pinged_at[0], 25_000);
-        assert!(pinged_at.windows(2).all(|pair| pair[1] - pair[0] == 25_100), "{pinged_at:?}");
+        assert_eq!(pinged_at[0], 20_000);
+        assert!(pinged_at.windows(2).all(|pair| pair[1] - pair[0] == 20_100), "{pinged_at:?}");
     }
 
     #[test]
     fn a_dead_client_is_pinged_once_and_closed_at_the_idle_timeout() {
-        assert_eq!(pings(None), (vec![25_000], Some(60_000)));
+        assert_eq!(pings(None), (vec![20_000], Some(30_000)));
     }
 }
