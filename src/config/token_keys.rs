@@ -136,9 +136,7 @@ fn token_key(
     let is_raw = values.choice(&format!("{entry}.source")) == "raw";
     let algorithms = algorithms(values, &algorithms_path, is_raw);
     if values.is_sound(&format!("{entry}.source")) {
-        let foreign: &[_] =
-            if is_raw { &["jwks_uri", "allow_private_address"] } else { &["key", "key_file"] };
-        check_unset(values, entry, foreign, if is_raw { "raw" } else { "jwks" });
+        check_foreign(values, entry, is_raw);
     }
     let source = if is_raw {
         KeySource::Raw(raw_key(values, entry, &algorithms, read))
@@ -153,11 +151,17 @@ fn token_key(
     }
 }
 
-/// Keys that mean nothing with this source.
-fn check_unset(values: &mut Values, entry: &str, names: &[&str], source: &str) {
-    for name in names {
+/// Keys that are set and mean nothing with the source. A flag that is off says nothing either.
+fn check_foreign(values: &mut Values, entry: &str, is_raw: bool) {
+    let (source, foreign): (_, &[_]) = if is_raw {
+        ("raw", &["jwks_uri", "allow_private_address"])
+    } else {
+        ("jwks", &["key", "key_file"])
+    };
+    for name in foreign {
         let path = format!("{entry}.{name}");
-        if values.is_set(&path) && values.is_sound(&path) {
+        let is_off = *name == "allow_private_address" && !values.flag(&path);
+        if values.is_set(&path) && values.is_sound(&path) && !is_off {
             values.problem(&path, format!("means nothing with source = {source:?}; remove it"));
         }
     }
