@@ -54,7 +54,7 @@ pub(super) fn read(kind: Kind, scalar: &Scalar) -> Result<Value, String> {
         Kind::Duration { min, max } => {
             duration(scalar).filter(|span| (min..=max).contains(span)).map(Value::Duration)
         }
-        Kind::Rate(unit) => text(scalar).and_then(|text| rate(unit, text)).map(Value::Rate),
+        Kind::Rate(unit) => text(scalar).and_then(|text| rate(unit, text)),
         Kind::Choice(words) => text(scalar)
             .filter(|word| words.contains(word))
             .map(|word| Value::Text(word.to_owned())),
@@ -174,9 +174,9 @@ fn duration(scalar: &Scalar) -> Option<Duration> {
 }
 
 /// `off`, or `100/s`, `600/m`, `100/s burst 500`; the burst's default is one second's worth.
-fn rate(unit: Unit, text: &str) -> Option<Option<Rate>> {
+fn rate(unit: Unit, text: &str) -> Option<Value> {
     if text == "off" {
-        return Some(None);
+        return Some(Value::Rate(None));
     }
     let (amount, rest) = text.split_once('/')?;
     let units = rate_amount(unit, amount)?;
@@ -190,7 +190,7 @@ fn rate(unit: Unit, text: &str) -> Option<Option<Rate>> {
         _ => return None,
     };
     let rate = Rate::with_default_burst(units, per);
-    Some(Some(Rate { burst: burst.unwrap_or(rate.burst), ..rate }))
+    Some(Value::Rate(Some(Rate { burst: burst.unwrap_or(rate.burst), ..rate })))
 }
 
 fn rate_amount(unit: Unit, text: &str) -> Option<u32> {

@@ -14,6 +14,7 @@ pub struct AppIndex(pub u16);
 
 /// One application.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of the configuration")]
 pub struct Application {
     /// Its name in paths: 1–64 of `A-Z a-z 0-9 _ - .`.
     pub id: Arc<str>,
