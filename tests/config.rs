@@ -83,9 +83,10 @@ fn assert_default(settings: &Settings) {
         refresh_min: Duration::from_mins(1),
         refresh_max: Duration::from_hours(1),
         stale_max: Duration::from_hours(24),
-        cooldown: Duration::from_secs(10),
+        cool_down: Duration::from_secs(10),
         fetch_timeout: Duration::from_secs(5),
-        size_max: 256 << 10,
+        body_size_max: 256 << 10,
+        ..KeySetOptions::default()
     };
     assert_eq!(settings.key_sets, key_sets);
 }
