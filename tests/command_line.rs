@@ -207,7 +207,7 @@ fn keys_open_closed_applications_and_are_never_shown() {
         ("nope", "news", Some(KEY), "fanwire: 404 ", "--app"),
     ] {
         for command in ["publish", "subscribe"] {
-            let (code, out, errors) = run(command, app, topic, key, "x");
+            let (code, out, errors) = run(command, app, topic, key, "");
             assert_eq!((code, out.len()), (Some(1), 0), "{errors:?}");
             assert!(errors[0].starts_with(problem), "{errors:?}");
             assert!(errors[1].contains(advice), "{errors:?}");
