@@ -131,14 +131,14 @@ fn logged() -> String {
         tracing::subscriber::set_global_default(subscriber).expect("the first and only log");
         lines
     });
-    String::from_utf8(log.lock().unwrap().clone()).expect("UTF-8")
+    String::from_utf8(log.lock().expect("no holder panics").clone()).expect("UTF-8")
 }
 
 struct Sink(Arc<Mutex<Vec<u8>>>);
 
 impl std::io::Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        self.0.lock().expect("no holder panics").extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

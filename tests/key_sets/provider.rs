@@ -38,34 +38,34 @@ impl Provider {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let server = server.clone();
-                std::thread::spawn(move || server.serve(stream));
+                std::thread::spawn(move || server.serve(&stream));
             }
         });
         provider
     }
 
     pub(crate) fn answers(&self, answer: Answer) {
-        *self.answer.lock().unwrap() = answer;
+        *self.answer.lock().expect("no holder panics") = answer;
     }
 
     /// Heads of all requests so far; a connection counts as soon as it is accepted.
     pub(crate) fn requests(&self) -> Vec<String> {
-        self.requests.lock().unwrap().clone()
+        self.requests.lock().expect("no holder panics").clone()
     }
 
-    fn serve(&self, stream: TcpStream) {
+    fn serve(&self, stream: &TcpStream) {
         let place = {
-            let mut requests = self.requests.lock().unwrap();
+            let mut requests = self.requests.lock().expect("no holder panics");
             requests.push(String::new());
             requests.len() - 1
         };
-        let mut lines = BufReader::new(&stream);
+        let mut lines = BufReader::new(stream);
         let mut head = String::new();
         while lines.read_line(&mut head).is_ok_and(|size| size > 2) {}
-        self.requests.lock().unwrap()[place] = head;
-        let answer = self.answer.lock().unwrap().clone();
+        self.requests.lock().expect("no holder panics")[place] = head;
+        let answer = self.answer.lock().expect("no holder panics").clone();
         // Errors mean that the client has gone, as it may.
-        let _ = respond(&stream, answer);
+        let _ = respond(stream, answer);
     }
 }
 
