@@ -4,19 +4,23 @@ use std::io;
 use std::process::ExitCode;
 
 use fanwire::config::Loaded;
-use fanwire::server::{self, args};
+use fanwire::server::{self, cli};
 use fanwire::telemetry::log;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let action = match args::parse(std::env::args_os()) {
+    let action = match cli::parse(std::env::args_os()) {
         Ok(action) => action,
         Err(error) => error.exit(),
     };
-    let environment = args::environment();
-    args::run(&action, environment, &mut io::stdout(), &mut io::stderr(), serve)
+    let streams = cli::Streams {
+        input: &mut io::stdin().lock(),
+        out: &mut io::stdout(),
+        errors: &mut io::stderr(),
+    };
+    cli::run(&action, cli::environment(), streams, serve)
 }
 
 fn serve(loaded: Loaded) -> ExitCode {

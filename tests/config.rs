@@ -7,17 +7,33 @@ use std::time::Duration;
 use fanwire::config::{
     self, ConfigError, ConfigFile, Flag, Loaded, ServerOptions, Settings, Sources, default_file,
 };
-use fanwire::model::application::{AppLimits, CorsOrigins};
+use fanwire::integrations::KeySetOptions;
+use fanwire::model::address::AddressList;
+use fanwire::model::application::{
+    AppLimits, Application, CorsOrigins, PresenceOptions, SameSubject,
+};
+use fanwire::model::rate::{Period, Rate};
+use fanwire::model::token::{
+    Algorithm, KeySetIndex, KeySetSource, KeySource, KeyText, TokenExpiry, TokenKey,
+};
 use fanwire::model::topic::TopicName;
 use fanwire::shard::options::{Driver, Options, SendPath};
 use fanwire::telemetry::{LogFormat, LogOptions};
 
 const SECRET: &str = "8f3a91c4d2e7b605";
 const OTHER_SECRET: &str = "1b7e66d0a95f4c23";
+/// A public key on P-521, for ES512.
+const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----
+MIGbMBAGByqGSM49AgEGBSuBBAAjA4GGAAQB0Fr8CzJnUfXRqmSwSDX3acpUHznk
+yqsna58OiGIkFPz5skZbTXcYhsE/hjVn2qI7+J3dgz9UfMvW6wk6MNlSXKEByag2
+R4ivjxqPoV1bZZ/mM5rvEz0/3zI3M7daFT52OmyARSiJTI1+KKgZZAjL797hgm+t
+4A8qAFU7GMcx2X9/7Ag=
+-----END PUBLIC KEY-----";
 
 fn read(path: &Path) -> io::Result<String> {
     match path.to_str() {
         Some("/secret") => Ok(format!("{SECRET}\n")),
+        Some("/public.pem" | "/etc/fanwire/public.pem") => Ok(format!("{PUBLIC_KEY}\n")),
         Some("/level") => Ok("debug\r\n".to_owned()),
         Some("/run/credentials/fanwire.service/demo-key") => Ok(OTHER_SECRET.to_owned()),
         _ => Err(io::Error::from(io::ErrorKind::NotFound)),
@@ -63,6 +79,29 @@ fn assert_default(settings: &Settings) {
     assert_eq!(settings.server, server);
     assert_eq!(settings.shard, Options::default());
     assert_eq!(settings.log, LogOptions::default());
+    let key_sets = KeySetOptions {
+        refresh_min: Duration::from_mins(1),
+        refresh_max: Duration::from_hours(1),
+        stale_max: Duration::from_hours(24),
+        cool_down: Duration::from_secs(10),
+        fetch_timeout: Duration::from_secs(5),
+        body_size_max: 256 << 10,
+        ..KeySetOptions::default()
+    };
+    assert_eq!(settings.key_sets, key_sets);
+}
+
+/// Every field but the id and the keys, as text: what a default is compared by.
+fn without_keys(application: &Application) -> String {
+    let bare = Application {
+        id: "".into(),
+        open: false,
+        keys: Vec::new(),
+        auth_keys: Vec::new(),
+        admin_keys: Vec::new(),
+        ..application.clone()
+    };
+    format!("{bare:?}")
 }
 
 #[test]
@@ -73,9 +112,8 @@ fn nothing_written_means_the_defaults_and_an_open_demo_application() {
     assert_eq!(settings.applications.buzzpost(), Some(demo));
     assert_eq!(settings.applications.iter().count(), 1);
     let demo = settings.applications.get(demo);
-    assert!(demo.open && demo.enabled && demo.keys.is_empty() && demo.client_inbound_ack_enabled);
-    assert_eq!(demo.limits, AppLimits::default());
-    assert_eq!(demo.cors_origins, CorsOrigins::Any);
+    assert!(demo.open && demo.keys.is_empty());
+    assert_eq!(without_keys(demo), without_keys(&Application::new("demo")));
 }
 
 #[test]
@@ -93,14 +131,18 @@ fn the_default_files_example_application_has_the_defaults_too() {
         _ => line.to_owned(),
     };
     let text: Vec<_> = default_file().lines().map(uncommented).collect();
-    let text = text.join("\n").replace("secret = \"\"\n", "");
-    let settings = settings(&text, &[]);
+    // Of what excludes each other, one stays.
+    let excluded = ["secret = ", "key = ", "jwks_uri = "];
+    let stays = |line: &&String| !excluded.iter().any(|start| line.starts_with(start));
+    let text: Vec<_> = text.iter().filter(stays).cloned().collect();
+    let settings = settings(&text.join("\n"), &[]);
     let (_, application) = settings.applications.iter().next().unwrap();
     assert_eq!(&*application.id, "demo");
-    assert!(application.enabled && !application.open);
-    assert_eq!(application.limits, AppLimits::default());
-    assert_eq!(application.cors_origins, CorsOrigins::Any);
+    assert!(!application.open);
+    assert_eq!(without_keys(application), without_keys(&Application::new("demo")));
     assert_eq!(&*application.keys[0].secret, OTHER_SECRET);
+    assert_eq!(application.auth_keys, [raw(PUBLIC_KEY, &[Algorithm::Es512])]);
+    assert_eq!(application.admin_keys, application.auth_keys);
 }
 
 #[test]
@@ -127,6 +169,7 @@ fn every_source_overrides_the_one_before() {
         "driver = \"uring\"  # environment FANWIRE_SHARDS_DRIVER",
         "send = \"ring\"  # f.toml:4",
         "format = \"text\"",
+        "verify_time_max = \"250us\"",
     ] {
         assert!(shown.lines().any(|shown| shown == line), "{line} in {shown}");
     }
@@ -277,9 +320,7 @@ fn what_is_wrong_with_an_application_is_told_without_its_secrets() {
             "does not fit websocket.message_size_max = 65536",
         ),
         (
-            application(
-                "limits.native_payload_size_max = '4MiB'\nlimits.outbound_size_max = '8MiB'",
-            ),
+            application("limits.native_payload_size_max = '4MiB'"),
             "does not fit publish.body_size_max",
         ),
     ];
@@ -319,6 +360,9 @@ fn an_open_application_is_kept_off_other_machines() {
         settings(&application(""), &[("FANWIRE_SERVER_LISTEN", listen)]);
         let closed = application("") + "[[applications]]\nid = 'o'\nopen = true\nenabled = false\n";
         settings(&closed, &[("FANWIRE_SERVER_LISTEN", listen)]);
+        let by_token = "[[applications]]\nid = 't'\n[[applications.auth_keys]]\n\
+                        key_file = '/public.pem'\n";
+        settings(by_token, &[("FANWIRE_SERVER_LISTEN", listen)]);
     }
     settings("server.listen = '[::1]:0'", &[]);
     settings("server.listen = '127.0.0.2:0'", &[]);
@@ -326,28 +370,233 @@ fn an_open_application_is_kept_off_other_machines() {
 
 #[test]
 fn relations_between_keys_are_checked_once() {
-    let text = "websocket.ping_interval = '30s'\nhttp.target_size_max = '17KiB'\n";
-    let found = problems(&(text.to_owned() + &application("")), &[]);
+    let found = problems("websocket.ping_interval = '30s'\nhttp.target_size_max = '17KiB'", &[]);
     assert_eq!(
         found,
         [
+            "f.toml:1: websocket.ping_interval: must be below limits.idle_timeout of every \
+             application, which is 30s unless set: no client would live to answer",
             "f.toml:2: http.target_size_max: must not be above http.head_size_max, of which it is \
              a part",
-            "f.toml:3: applications[0].limits.idle_timeout: must be above \
-             websocket.ping_interval: no client would live to answer",
+        ]
+    );
+    let two =
+        application("limits.idle_timeout = '20s'") + "[[applications]]\nid = 'b'\nopen = true";
+    assert_eq!(
+        problems(&two, &[]),
+        [
+            "f.toml:3: applications[0].limits.idle_timeout: must be above websocket.ping_interval: no \
+          client would live to answer"
         ]
     );
     // Judged against the default that stands in for it, this idle time would be a second problem.
-    let text = "websocket.ping_interval = 'soon'\n".to_owned();
-    let found = problems(&(text + &application("limits.idle_timeout = '20s'")), &[]);
-    assert_eq!(found.len(), 1, "{found:?}");
+    let file = "websocket.ping_interval = 'soon'\n".to_owned() + &two;
+    assert_eq!(problems(&file, &[]).len(), 1);
+    settings("websocket.ping_interval = '29999ms'", &[]);
+    let found = problems("[key_sets]\nrefresh_min = '2h'\nstale_max = '30m'", &[]);
+    assert_eq!(
+        found,
+        [
+            "key_sets.refresh_max: must not be above key_sets.stale_max",
+            "f.toml:2: key_sets.refresh_min: must not be above key_sets.refresh_max",
+        ]
+    );
+}
+
+#[test]
+fn the_former_idle_timeout_says_where_it_went() {
+    assert_eq!(
+        problems("websocket.idle_timeout = '60s'", &[]),
+        ["f.toml:1: websocket.idle_timeout: there is no such key; did you mean \
+          `applications[].limits.idle_timeout`?"]
+    );
+}
+
+/// A key that the configuration gives, for any issuer and audience.
+fn raw(text: &str, algorithms: &[Algorithm]) -> TokenKey {
+    TokenKey {
+        source: KeySource::Raw(KeyText(text.into())),
+        algorithms: algorithms.to_vec(),
+        issuers: Vec::new(),
+        audiences: Vec::new(),
+    }
+}
+
+fn jwks(index: u16, algorithms: &[Algorithm]) -> TokenKey {
+    TokenKey { source: KeySource::Jwks(KeySetIndex(index)), ..raw("", algorithms) }
+}
+
+#[test]
+fn an_applications_rules_are_read() {
+    let file = application(
+        "name = 'Forum'\ndescription = 'Talk.'\ntoken_leeway = '300s'\ntoken_expiry = 'close'\n\
+         token_expiry_grace = '1m'\nclient_source_address = ['10.0.0.0/8', '!10.1.0.0/16']\n\
+         admin_source_address = ['2001:db8::1']\nenable_websocket_inbound_topic = false\n\
+         client_inbound_ack_enabled = false\nsame_subject = 'reject_new'\n\
+         cors_origins = ['https://a.example']\ncors_credentials = true\n\
+         presence.debounce = '1500ms'\npresence.members_max = 0\n\
+         limits.idle_timeout = '45s'\nlimits.connections_per_address = '600/m'\n\
+         limits.commands_per_connection = '100/s burst 500'\n\
+         limits.bytes_per_connection = '64KiB/s'\nlimits.publishes = '1/m'\n",
+    );
+    let settings = settings(&file, &[]);
+    let (_, read) = settings.applications.iter().next().unwrap();
+    let rate = |units, per, burst| Some(Rate { units, per, burst });
+    let expected = Application {
+        name: "Forum".into(),
+        description: "Talk.".into(),
+        token_leeway_s: 300,
+        token_expiry: TokenExpiry::Close { grace_ms: 60_000 },
+        client_source_address: AddressList::new(["10.0.0.0/8", "!10.1.0.0/16"]).unwrap(),
+        admin_source_address: AddressList::new(["2001:db8::1"]).unwrap(),
+        websocket_inbound_topic_enabled: false,
+        client_inbound_ack_enabled: false,
+        same_subject: SameSubject::RejectNew,
+        cors_origins: CorsOrigins::List(vec!["https://a.example".into()]),
+        cors_credentials: true,
+        presence: PresenceOptions { debounce_ms: 1500, members_max: 0 },
+        limits: AppLimits {
+            idle_timeout_ms: 45_000,
+            connections_per_address: rate(600, Period::Minute, 10),
+            commands_per_connection: rate(100, Period::Second, 500),
+            bytes_per_connection: rate(65_536, Period::Second, 65_536),
+            publishes: rate(1, Period::Minute, 1),
+            ..AppLimits::default()
+        },
+        ..Application::new("")
+    };
+    assert_eq!(without_keys(read), without_keys(&expected));
+}
+
+#[test]
+fn an_applications_token_keys_are_read_and_key_sets_shared() {
+    let uri = "https://idp.example.com/jwks";
+    let file = format!(
+        "[[applications]]\nid = 'a'\n[[applications.auth_keys]]\nkey = '''\n{PUBLIC_KEY}'''\n\
+         issuer = ['https://idp.example.com']\naudience = ['fanwire', 'other']\n\
+         [[applications.auth_keys]]\nkey = '{SECRET}'\nalgorithms = ['HS256', 'HS512', 'HS256']\n\
+         [[applications.auth_keys]]\nsource = 'jwks'\njwks_uri = '{uri}'\nalgorithms = ['ES256']\n\
+         [[applications.admin_keys]]\nkey_file = '/public.pem'\n\
+         [[applications]]\nid = 'b'\n[[applications.admin_keys]]\nsource = 'jwks'\n\
+         jwks_uri = '{uri}'\n[[applications.admin_keys]]\nsource = 'jwks'\njwks_uri = '{uri}'\n\
+         allow_private_address = true\nalgorithms = ['RS256']\n"
+    );
+    let settings = settings(&file, &[]);
+    let named = |id| settings.applications.get(settings.applications.find(id).unwrap());
+    let (a, b) = (named("a"), named("b"));
+    let bound = TokenKey {
+        issuers: vec!["https://idp.example.com".into()],
+        audiences: vec!["fanwire".into(), "other".into()],
+        ..raw(PUBLIC_KEY, &[Algorithm::Es512])
+    };
+    let secret = raw(SECRET, &[Algorithm::Hs256, Algorithm::Hs512]);
+    assert_eq!(a.auth_keys, [bound, secret, jwks(0, &[Algorithm::Es256])]);
+    assert_eq!(a.admin_keys, [raw(PUBLIC_KEY, &[Algorithm::Es512])]);
+    let asymmetric: Vec<_> =
+        Algorithm::ALL.into_iter().filter(|algorithm| !algorithm.is_symmetric()).collect();
+    assert_eq!(b.admin_keys, [jwks(0, &asymmetric), jwks(1, &[Algorithm::Rs256])]);
+    assert!(b.auth_keys.is_empty() && !a.open && !b.open);
+    let source = |allow_private| KeySetSource { uri: uri.into(), allow_private };
+    assert_eq!(settings.applications.key_sets(), [source(false), source(true)]);
+}
+
+#[test]
+fn what_is_wrong_with_a_token_key_is_told_without_it() {
+    let key =
+        |text: &str| format!("[[applications]]\nid = 'a'\n[[applications.auth_keys]]\n{text}\n");
+    let hs = |more: &str| key(&format!("key = '{SECRET}'\n{more}"));
+    let jwks = |more: &str| key(&format!("source = 'jwks'\n{more}"));
+    let cases = [
+        (key(""), "f.toml:3: applications[0].auth_keys[0]: needs a key or a key_file"),
+        (jwks(""), "f.toml:3: applications[0].auth_keys[0]: needs a jwks_uri"),
+        (hs("key_file = '/public.pem'"), "key_file: key is set too; keep one of them"),
+        (key("key_file = '/none'"), "key_file: cannot read the file"),
+        (key("key = ''"), "f.toml:4: applications[0].auth_keys[0].key: "),
+        (key("key = 7181818181818181"), "key: expected text"),
+        (key("key = 'short'\nalgorithms = ['HS256']"), "key: is shorter than 16 characters"),
+        (key("key = 'your-secret-key-here'\nalgorithms = ['HS384']"), "key: is a placeholder"),
+        (hs("algorithms = ['HS256', 'ES256']"), "algorithms: mixes HS* with public-key"),
+        (hs("algorithms = ['none']"), "\"none\" would let everyone in"),
+        (hs("algorithms = ['None']"), "\"none\" would let everyone in"),
+        (hs("algorithms = ['hs256']"), "\"hs256\" is no algorithm; did you mean \"HS256\"?"),
+        (hs("algorithms = ['ES256K']"), "\"ES256K\" is no algorithm; there are HS256, HS384"),
+        (hs("algorithms = 'HS256'"), "algorithms: expected a list of texts"),
+        (hs("algorithms = ['HS256']\njwks_uri = 'x'"), "jwks_uri: means nothing with source"),
+        (
+            hs("algorithms = ['HS256']\nallow_private_address = true"),
+            "allow_private_address: means nothing with source = \"raw\"",
+        ),
+        (hs("algorithms = ['HS256']\nissuer = ['']"), "issuer: holds an empty text"),
+        (hs("algorithms = ['HS256']\naudience = ['a', '']"), "audience: holds an empty text"),
+        (hs("algorithms = ['HS256']\nsource = 'pem'"), "source: expected one of raw, jwks"),
+        (
+            jwks(&format!("jwks_uri = 'https://a/'\nkey = '{SECRET}'")),
+            "key: means nothing with source = \"jwks\"; remove it",
+        ),
+        (jwks("jwks_uri = 'https://a/'\nalgorithms = ['HS256']"), "HS* needs a shared secret"),
+        (jwks("jwks_uri = 'http://a/'"), "jwks_uri: must be https"),
+        (
+            jwks(&format!("jwks_uri = 'https://u:{SECRET}@a/'")),
+            "jwks_uri: holds a user name or password",
+        ),
+    ];
+    for (file, expected) in cases {
+        let found = problems(&file, &[]);
+        assert_eq!(found.len(), 1, "{file}: {found:?}");
+        assert!(found[0].contains(expected), "{file}: {found:?}");
+        assert!(!found[0].contains("7181"), "{found:?}");
+    }
+    let entry = format!("[[applications.admin_keys]]\nkey = '{SECRET}'\nalgorithms = ['HS256']\n");
+    let most = format!("[[applications]]\nid = 'a'\n{}", entry.repeat(8));
+    assert_eq!(settings(&most, &[]).applications.iter().next().unwrap().1.admin_keys.len(), 8);
+    let found = problems(&(most + &entry), &[]);
+    assert_eq!(found, ["f.toml:1: applications[0].admin_keys: at most 8 can be declared"]);
+}
+
+#[test]
+fn what_is_wrong_with_an_applications_rules_is_told() {
+    let long = format!("name = '{}'", "n".repeat(1025));
+    let cases = [
+        (&*long, "name: is longer than 1024 bytes"),
+        ("token_leeway = '301s'", "token_leeway: expected a duration from 0s to 300s"),
+        ("token_leeway = '1500ms'", "token_leeway: must be whole seconds"),
+        ("token_expiry = 'end'", "token_expiry: expected one of keep, close"),
+        ("same_subject = 'both'", "expected one of replace_old, reject_new, allow"),
+        ("presence.debounce = '6m'", "presence.debounce: expected a duration from 0s to 300s"),
+        ("client_source_address = ['10.0.0.0/33']", "\"10.0.0.0/33\" is no network"),
+        ("admin_source_address = ['!', '::/0']", "admin_source_address: \"!\" is no network"),
+        ("cors_credentials = true", "cors_credentials: browsers refuse credentials"),
+        ("limits.publishes = 100", "limits.publishes: expected \"off\" or a rate from 1 to"),
+        ("limits.publishes = '0/s'", "such as \"100/s\", \"600/m\", \"100/s burst 500\", found"),
+        ("limits.bytes_per_connection = '1KB/s'", "such as \"64KiB/s\""),
+        ("limits.idle_timeout = '50ms'", "limits.idle_timeout: expected a duration from 100ms"),
+        ("clientSourceAddress = []", "did you mean `applications[].client_source_address`?"),
+        ("authKey = {}", "did you mean `applications[].auth_keys`?"),
+        ("enableWebSocketInboundTopic = true", "`applications[].enable_websocket_inbound_topic`?"),
+    ];
+    for (rule, expected) in cases {
+        let found = problems(&application(rule), &[]);
+        assert_eq!(found.len(), 1, "{rule}: {found:?}");
+        assert!(found[0].contains(expected), "{rule}: {found:?}");
+        assert!(found[0].starts_with("f.toml:3: applications[0]."), "{rule}: {found:?}");
+    }
+    let two = "client_source_address = ['a', '!b']";
+    assert_eq!(problems(&application(two), &[]).len(), 2);
 }
 
 #[test]
 fn secrets_are_masked_wherever_settings_are_shown() {
-    let loaded = load(&application(""), &[], &[]).unwrap();
+    let token_keys = format!(
+        "[[applications.auth_keys]]\nkey = '{OTHER_SECRET}'\nalgorithms = ['HS256']\n\
+         [[applications.admin_keys]]\nkey = '''{PUBLIC_KEY}'''\n"
+    );
+    let loaded = load(&(application("") + &token_keys), &[], &[]).unwrap();
     let (shown, debugged) = (loaded.show(), format!("{loaded:?}"));
     assert!(!shown.contains(SECRET) && !debugged.contains(SECRET), "{shown}\n{debugged}");
     assert!(shown.contains("secret = \"***\"  # f.toml:5"), "{shown}");
+    for hidden in [OTHER_SECRET, "MIGbMBAGByqGSM49"] {
+        assert!(!shown.contains(hidden) && !debugged.contains(hidden), "{shown}\n{debugged}");
+    }
+    assert_eq!(shown.matches("\nkey = \"***\"  # f.toml:").count(), 2, "{shown}");
     assert!(shown.contains("[[applications.keys]]"), "{shown}");
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::environment;
+use super::key::{Key, Kind};
 use super::load::ReadFile;
 use super::secret;
 use super::values::Values;
@@ -14,6 +15,35 @@ use crate::model::rights::{self, Manage, Rights};
 /// Most keys of one application; all of them are compared at every request.
 const KEYS_MAX: usize = 64;
 const RIGHTS: [&str; 3] = ["subscribe", "publish", "admin"];
+
+pub(super) const KEYS: &[Key] = &[
+    Key::without_default(
+        "applications[].keys",
+        Kind::Tables,
+        "API keys; a caller presents one. At most 64.",
+    ),
+    Key::without_default(
+        "applications[].keys[].secret",
+        Kind::Secret,
+        "The key itself: at least 16 visible ASCII characters. Placeholders are refused.",
+    ),
+    Key::without_default(
+        "applications[].keys[].secret_file",
+        Kind::Text,
+        "A file that holds the key instead, such as a systemd credential.",
+    ),
+    Key::without_default(
+        "applications[].keys[].rights",
+        Kind::List,
+        "What it allows: any of \"subscribe\", \"publish\", \"admin\".",
+    ),
+    Key::new(
+        "applications[].keys[].topics",
+        Kind::List,
+        "*",
+        "Topics to which it may subscribe or publish: patterns with `*`; a leading `!` excludes.",
+    ),
+];
 
 /// Reads the keys of the application at `path` and notes every problem with them.
 pub(super) fn keys(values: &mut Values, path: &str, read: ReadFile<'_>) -> Vec<ApiKey> {

@@ -5,7 +5,7 @@
 //! - `…_FILE` names a file that holds the value; one newline at its end is cut. For secrets.
 //! - An empty variable is as good as none: that is how compose files pass on what is unset.
 //! - Unknown `FANWIRE_…` variables are errors. Only those are passed over that Kubernetes injects
-//!   for a service which happens to be called `fanwire…`.
+//!   for a service which happens to be called `fanwire…`, and the three of the client commands.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -22,13 +22,23 @@ use super::value::Scalar;
 const PREFIX: &str = "FANWIRE_";
 /// The variable that names the configuration file; not a key, since the command line reads it.
 pub const FILE_VARIABLE: &str = "FANWIRE_CONFIG";
+/// The broker that the client commands speak to; like its fellows not a key, and no broker's matter.
+pub const CLIENT_URL_VARIABLE: &str = "FANWIRE_CLIENT_URL";
+/// The API key of the client commands.
+pub const CLIENT_KEY_VARIABLE: &str = "FANWIRE_CLIENT_KEY";
+/// The token of the client commands.
+pub const CLIENT_TOKEN_VARIABLE: &str = "FANWIRE_CLIENT_TOKEN";
+
+/// Names with the prefix that stand for no key.
+const OTHERS: [&str; 4] =
+    [FILE_VARIABLE, CLIENT_URL_VARIABLE, CLIENT_KEY_VARIABLE, CLIENT_TOKEN_VARIABLE];
 
 /// Sets what the environment says over what `raw` holds.
 pub(super) fn apply(raw: &mut Raw, variables: &[(String, String)], read: ReadFile<'_>) {
     let mut named: Vec<_> = variables
         .iter()
         .filter(|(name, value)| name.starts_with(PREFIX) && !value.is_empty())
-        .filter(|(name, value)| name != FILE_VARIABLE && !is_injected(name, value))
+        .filter(|(name, value)| !OTHERS.contains(&name.as_str()) && !is_injected(name, value))
         .map(|(name, value)| (resolve(name), name, value))
         .collect();
     // A whole list first, the outer before the inner, then single keys on top.

@@ -5,7 +5,10 @@
 
 use std::time::Duration;
 
-use super::{application_limits, applications, limits, log, server, shards, token_keys};
+use super::{
+    api_keys, application_limits, applications, callers, key_sets, limits, log, server, sessions,
+    shards, token_keys,
+};
 
 /// One key.
 #[derive(Debug)]
@@ -31,6 +34,8 @@ pub(super) enum Kind {
     Size { min: u64, max: u64 },
     /// A span in a range: text such as `"15s"`, or a number of seconds.
     Duration { min: Duration, max: Duration },
+    /// How much may come: text such as `"100/s"`, `"600/m burst 20"` or `"off"`.
+    Rate(Unit),
     /// One of these words.
     Choice(&'static [&'static str]),
     /// An IP address and port.
@@ -43,6 +48,15 @@ pub(super) enum Kind {
     List,
     /// A list of tables; each of its entries has keys of its own.
     Tables,
+}
+
+/// What a rate counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Unit {
+    /// Whole things.
+    Count,
+    /// Bytes, with units as a size has them.
+    Bytes,
 }
 
 /// The longest duration that may be set; the clock's ticks tell spans of up to 24 days apart.
@@ -75,14 +89,19 @@ impl Key {
 
 /// All keys, in the order of the default file.
 pub(super) fn all() -> impl Iterator<Item = &'static Key> {
+    // An application's own keys come before its sections, and its lists come last: TOML wants it so.
     [
         server::ROOT_KEYS,
         server::KEYS,
         shards::KEYS,
         limits::KEYS,
+        key_sets::KEYS,
         log::KEYS,
         applications::KEYS,
+        callers::KEYS,
+        sessions::KEYS,
         application_limits::KEYS,
+        api_keys::KEYS,
         token_keys::AUTH_KEYS,
         token_keys::ADMIN_KEYS,
     ]
@@ -123,7 +142,7 @@ pub(super) fn known(path: &str) -> &'static Key {
 }
 
 /// `applications[12].id` → `applications[].id`.
-fn pattern_of(path: &str) -> String {
+pub(super) fn pattern_of(path: &str) -> String {
     let mut inside = false;
     path.chars()
         .filter(|c| {
@@ -131,28 +150,6 @@ fn pattern_of(path: &str) -> String {
             !(inside && c.is_ascii_digit())
         })
         .collect()
-}
-
-/// What the operator may have meant by the unknown `path`: a sibling that is spelled alike, else a
-/// key of that very name elsewhere.
-pub(super) fn suggestion(path: &str) -> Option<String> {
-    let pattern = pattern_of(path);
-    let (parent, name) = match pattern.rsplit_once('.') {
-        Some((parent, name)) => (format!("{parent}."), name),
-        None => (String::new(), &*pattern),
-    };
-    let children = all().filter_map(|key| {
-        let rest = key.path.strip_prefix(&*parent)?;
-        Some(rest.split(['.', '[']).next().unwrap_or(rest))
-    });
-    let alike = children
-        .map(|child| (strsim::damerau_levenshtein(child, name), child))
-        .filter(|(distance, child)| *distance <= (child.len() / 3).max(1))
-        .min();
-    if let Some((_, child)) = alike {
-        return Some(format!("{parent}{child}"));
-    }
-    all().find(|key| key.name() == name).map(|key| key.path.to_owned())
 }
 
 #[cfg(test)]
@@ -181,23 +178,6 @@ mod tests {
         assert!(matches!(place("applications[0].limits"), Place::Section));
         for unknown in ["shard", "shards.mes", "applications.id", "shards.mesh.capacity.x", ""] {
             assert!(matches!(place(unknown), Place::Unknown), "{unknown}");
-        }
-    }
-
-    #[test]
-    fn a_slip_of_the_pen_is_understood_and_nonsense_is_not() {
-        let cases = [
-            ("sever", Some("server")),
-            ("server.listne", Some("server.listen")),
-            ("server.head_size_max", Some("http.head_size_max")),
-            ("shards.mesh.capacty", Some("shards.mesh.capacity")),
-            ("aplications", Some("applications")),
-            ("applications[2].enable", Some("applications[].enabled")),
-            ("applications[0].keys[0].topic", Some("applications[].keys[].topics")),
-            ("zebra", None),
-        ];
-        for (path, expected) in cases {
-            assert_eq!(suggestion(path).as_deref(), expected, "{path}");
         }
     }
 }

@@ -10,8 +10,9 @@ use super::problem::{ConfigError, Origin, Problem};
 use super::raw::Raw;
 use super::value::Scalar;
 use super::values::Values;
-use super::{applications, log, server, shards, tree};
+use super::{applications, key_sets, log, server, shards, tree};
 use crate::config::ServerOptions;
+use crate::integrations::KeySetOptions;
 use crate::model::application::Applications;
 use crate::shard;
 use crate::telemetry::LogOptions;
@@ -60,6 +61,8 @@ pub struct Settings {
     pub shard: shard::Options,
     /// For the log.
     pub log: LogOptions,
+    /// For fetching the key sets that the applications' token keys name.
+    pub key_sets: KeySetOptions,
     /// The tenants.
     pub applications: Applications,
 }
@@ -97,6 +100,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, ConfigError> {
         server: server::server(&values),
         shard: shard_options(&values),
         log: log::log(&values),
+        key_sets: key_sets::key_sets(&mut values),
         applications: applications::applications(&mut values, sources.read),
     };
     limits::check(&mut values);
@@ -182,8 +186,8 @@ fn check_exposure(values: &mut Values, settings: &Settings) {
     if !open.is_empty() {
         let text = format!(
             "{listen} can be reached from other machines, and the application {} is open to \
-             everyone without a key. Either declare keys for it ([[applications]] with \
-             [[applications.keys]] and open = false), or listen on loopback (127.0.0.1:{port} or \
+             everyone without a key or token. Either declare keys for it ([[applications]] with \
+             [[applications.keys]] or [[applications.auth_keys]], and open = false), or listen on loopback (127.0.0.1:{port} or \
              [::1]:{port})",
             open.join(", "),
             port = listen.port(),

@@ -13,8 +13,10 @@
 mod api_keys;
 mod application_limits;
 mod applications;
+mod callers;
 mod environment;
 mod key;
+mod key_sets;
 mod limits;
 mod load;
 mod log;
@@ -22,15 +24,19 @@ mod problem;
 mod raw;
 mod secret;
 mod server;
+mod sessions;
 mod shards;
 mod show;
+mod suggestion;
 mod token_keys;
 mod tree;
 mod value;
 mod values;
 mod written;
 
-pub use environment::FILE_VARIABLE;
+pub use environment::{
+    CLIENT_KEY_VARIABLE, CLIENT_TOKEN_VARIABLE, CLIENT_URL_VARIABLE, FILE_VARIABLE,
+};
 pub use load::{ConfigFile, Flag, Loaded, ReadFile, Settings, Sources, load};
 pub use problem::{ConfigError, Origin, Problem};
 pub use server::ServerOptions;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::key::{self, Place};
 use super::problem::{Origin, Problem};
+use super::suggestion::suggestion;
 use super::tree::{Content, Node};
 use super::value::Scalar;
 
@@ -112,7 +113,7 @@ impl Raw {
     }
 
     fn unknown(&mut self, origin: Origin, path: &str) {
-        let text = match key::suggestion(path) {
+        let text = match suggestion(path) {
             Some(meant) => format!("there is no such key; did you mean `{meant}`?"),
             None => "there is no such key; `fanwire config default` prints all".to_owned(),
         };

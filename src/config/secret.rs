@@ -32,7 +32,7 @@ const PLACEHOLDERS: [&str; 20] = [
     "xyz",
 ];
 
-/// Why `secret` is refused.
+/// Why `secret` is refused as an API key.
 ///
 /// # Errors
 /// The sentence for the operator.
@@ -41,6 +41,14 @@ pub(super) fn check(secret: &str) -> Result<(), &'static str> {
         // Keys travel in header fields and in queries.
         return Err("holds a space, a control character or a character outside of ASCII");
     }
+    check_strength(secret)
+}
+
+/// Why `secret` is too easily guessed, for an API key or a signing secret.
+///
+/// # Errors
+/// The sentence for the operator.
+pub(super) fn check_strength(secret: &str) -> Result<(), &'static str> {
     if secret.len() < SECRET_LENGTH_MIN {
         return Err("is shorter than 16 characters; `openssl rand -hex 32` makes a good one");
     }

@@ -82,8 +82,8 @@ pub(super) const KEYS: &[Key] = &[
         "shards.turn.verify_time_max",
         Kind::Duration { min: Duration::from_micros(1), max: Duration::from_secs(1) },
         "250us",
-        "Time per turn of the loop that goes into verifying new tokens; further ones wait for the next \
-         turn. The last one may exceed it.",
+        "Time per turn of the loop spent on verifying new tokens' signatures; the last one may exceed \
+         it. Further ones wait for the next turn, so that a reconnect storm does not delay deliveries.",
     ),
     Key::new(
         "shards.flush.delay_max",
@@ -145,7 +145,7 @@ pub(super) fn turn(values: &Values) -> TurnOptions {
     TurnOptions {
         accepts_max: values.number("shards.turn.accepts_max"),
         reads_max: values.number("shards.turn.reads_max"),
-        flush_delay_max: values.duration("shards.flush.delay_max"),
         verify_time_max: values.duration("shards.turn.verify_time_max"),
+        flush_delay_max: values.duration("shards.flush.delay_max"),
     }
 }

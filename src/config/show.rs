@@ -21,7 +21,7 @@ const HEAD: &str = "\
 # holds the value. An empty variable is passed over. FANWIRE_CONFIG may name this file.
 #
 # Sizes are bytes or text: 4096, \"64KiB\", \"1MiB\". Durations are text or seconds: \"15s\",
-# \"200ms\", \"2m\", 0.5.
+# \"200ms\", \"2m\", 0.5. Rates are text: \"100/s\", \"600/m\", \"100/s burst 500\", \"off\".
 
 ";
 
@@ -57,11 +57,10 @@ fn default_of(key: &Key) -> String {
     }
     match key.name() {
         "id" => "\"demo\"",
-        "secret" => "\"\"",
+        "secret" | "key" => "\"\"",
+        "key_file" => "\"/etc/fanwire/public.pem\"",
+        "jwks_uri" => "\"https://idp.example.com/.well-known/jwks.json\"",
         "secret_file" => "\"/run/credentials/fanwire.service/demo-key\"",
-        "key" => "\"\"",
-        "key_file" => "\"/run/credentials/fanwire.service/demo-key.pem\"",
-        "jwks_uri" => "\"https://idp.example/.well-known/jwks.json\"",
         "rights" => "[\"subscribe\", \"publish\"]",
         other => unreachable!("{other} has neither a default nor an example"),
     }

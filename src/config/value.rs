@@ -1,11 +1,15 @@
-//! Reads one value by its kind: sizes, durations, addresses, lists.
+//! Reads one value by its kind: sizes, durations, rates, addresses, lists.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::key::Kind;
+use super::key::{Kind, Unit};
 use super::tree::{self, Content};
 use super::written::{show_duration, show_size};
+use crate::model::rate::{Period, Rate};
+
+/// The highest rate and burst: one unit per nanosecond.
+const RATE_MAX: u64 = 1_000_000_000;
 
 /// A value as written, before its key says what it should be.
 #[derive(Clone, PartialEq, Debug)]
@@ -29,6 +33,8 @@ pub(super) enum Value {
     /// A count or bytes.
     Number(u64),
     Duration(Duration),
+    /// `None` for "off".
+    Rate(Option<Rate>),
     Address(SocketAddr),
     /// Text, a choice or a secret.
     Text(String),
@@ -48,6 +54,7 @@ pub(super) fn read(kind: Kind, scalar: &Scalar) -> Result<Value, String> {
         Kind::Duration { min, max } => {
             duration(scalar).filter(|span| (min..=max).contains(span)).map(Value::Duration)
         }
+        Kind::Rate(unit) => text(scalar).and_then(|text| rate(unit, text)),
         Kind::Choice(words) => text(scalar)
             .filter(|word| words.contains(word))
             .map(|word| Value::Text(word.to_owned())),
@@ -79,6 +86,13 @@ pub(super) fn expected(kind: Kind) -> String {
             show_duration(min),
             show_duration(max)
         ),
+        Kind::Rate(unit) => {
+            let examples = match unit {
+                Unit::Count => ["\"100/s\"", "\"600/m\"", "\"100/s burst 500\""],
+                Unit::Bytes => ["\"64KiB/s\"", "\"1MiB/m\"", "\"64KiB/s burst 1MiB\""],
+            };
+            format!("\"off\" or a rate from 1 to {RATE_MAX}, such as {}", examples.join(", "))
+        }
         Kind::Choice(words) => format!("one of {}", words.join(", ")),
         Kind::Address => "an IP address and port, such as 127.0.0.1:8480 or [::1]:8480".to_owned(),
         Kind::Text | Kind::Secret => "text".to_owned(),
@@ -157,6 +171,35 @@ fn duration(scalar: &Scalar) -> Option<Duration> {
         _ => return None,
     };
     Some(Duration::from_nanos(digits.parse::<u64>().ok()?.checked_mul(nanos)?))
+}
+
+/// `off`, or `100/s`, `600/m`, `100/s burst 500`; the burst's default is one second's worth.
+fn rate(unit: Unit, text: &str) -> Option<Value> {
+    if text == "off" {
+        return Some(Value::Rate(None));
+    }
+    let (amount, rest) = text.split_once('/')?;
+    let units = rate_amount(unit, amount)?;
+    let (per, burst) = match rest.split_once("burst") {
+        Some((per, burst)) => (per, Some(rate_amount(unit, burst)?)),
+        None => (rest, None),
+    };
+    let per = match per.trim() {
+        "s" => Period::Second,
+        "m" => Period::Minute,
+        _ => return None,
+    };
+    let rate = Rate::with_default_burst(units, per);
+    Some(Value::Rate(Some(Rate { burst: burst.unwrap_or(rate.burst), ..rate })))
+}
+
+fn rate_amount(unit: Unit, text: &str) -> Option<u32> {
+    let text = Scalar::Bare(text.trim().to_owned());
+    let amount = match unit {
+        Unit::Count => count(&text),
+        Unit::Bytes => size(&text),
+    };
+    amount.filter(|amount| (1..=RATE_MAX).contains(amount))?.try_into().ok()
 }
 
 /// Digits and what follows them.
@@ -242,6 +285,56 @@ mod tests {
             let expected = expected.map(|us| Value::Duration(Duration::from_micros(us)));
             assert_eq!(read(SPAN, &scalar).ok(), expected, "{scalar:?}");
         }
+    }
+
+    #[test]
+    fn rates_have_a_period_and_may_have_a_burst() {
+        let rate = |units, per, burst| Some(Rate { units, per, burst });
+        let (second, minute) = (Period::Second, Period::Minute);
+        let cases = [
+            ("off", Some(None)),
+            ("100/s", Some(rate(100, second, 100))),
+            ("100/s burst 500", Some(rate(100, second, 500))),
+            ("600/m", Some(rate(600, minute, 10))),
+            (" 1 / m  burst  3 ", Some(rate(1, minute, 3))),
+            ("1/m", Some(rate(1, minute, 1))),
+            ("1000000000/s", Some(rate(1_000_000_000, second, 1_000_000_000))),
+            ("1000000001/s", None),
+            ("1/s burst 1000000001", None),
+            ("0/s", None),
+            ("100/s burst 0", None),
+            ("100/s burst", None),
+            ("100/s burst 5/s", None),
+            ("100/h", None),
+            ("100", None),
+            ("/s", None),
+            ("-1/s", None),
+            ("1.5/s", None),
+            ("1KiB/s", None),
+            ("Off", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            let kind = Kind::Rate(Unit::Count);
+            assert_eq!(read(kind, &in_quotes(text)).ok(), expected.map(Value::Rate), "{text:?}");
+        }
+        let cases = [
+            ("64KiB/s", Some(rate(65_536, second, 65_536))),
+            ("1MiB/m burst 2000", Some(rate(1 << 20, minute, 2000))),
+            ("5/s burst 1KiB", Some(rate(5, second, 1024))),
+            ("1GiB/s", None),
+            ("64KB/s", None),
+        ];
+        for (text, expected) in cases {
+            let kind = Kind::Rate(Unit::Bytes);
+            assert_eq!(read(kind, &bare(text)).ok(), expected.map(Value::Rate), "{text:?}");
+        }
+        let problem = read(Kind::Rate(Unit::Count), &Scalar::Integer(100)).unwrap_err();
+        assert_eq!(
+            problem,
+            "expected \"off\" or a rate from 1 to 1000000000, such as \"100/s\", \"600/m\", \
+             \"100/s burst 500\", found 100"
+        );
     }
 
     #[test]

@@ -8,6 +8,7 @@ use super::key::{self, Place};
 use super::problem::{Origin, Problem};
 use super::raw::Raw;
 use super::value::{self, Scalar, Value};
+use crate::model::rate::Rate;
 
 /// A value and where it comes from.
 #[derive(Clone)]
@@ -141,6 +142,19 @@ impl Values {
     pub(super) fn duration(&self, path: &str) -> Duration {
         match self.present(path) {
             Value::Duration(span) => span,
+            _ => wrong_kind(path),
+        }
+    }
+
+    /// Milliseconds. The table keeps each span within a day.
+    pub(super) fn milliseconds(&self, path: &str) -> u32 {
+        u32::try_from(self.duration(path).as_millis()).unwrap_or(u32::MAX)
+    }
+
+    /// A rate; `None` = off.
+    pub(super) fn rate(&self, path: &str) -> Option<Rate> {
+        match self.present(path) {
+            Value::Rate(rate) => rate,
             _ => wrong_kind(path),
         }
     }

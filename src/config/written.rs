@@ -3,8 +3,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::key::Kind;
+use super::key::{Kind, Unit};
 use super::value::Value;
+use crate::model::rate::{Period, Rate};
 
 /// A value as it is written in the file.
 pub(super) fn show(kind: Kind, value: &Value) -> String {
@@ -14,6 +15,8 @@ pub(super) fn show(kind: Kind, value: &Value) -> String {
             let shown = show_size(*bytes);
             if shown.ends_with('B') { quote(&shown) } else { shown }
         }
+        (Kind::Rate(unit), Value::Rate(Some(rate))) => quote(&show_rate(unit, rate)),
+        (_, Value::Rate(_)) => quote("off"),
         (_, Value::Number(number)) => number.to_string(),
         (_, Value::Flag(flag)) => flag.to_string(),
         (_, Value::Duration(span)) => quote(&show_duration(*span)),
@@ -47,6 +50,24 @@ pub(super) fn show_duration(span: Duration) -> String {
     }
 }
 
+/// A rate; its burst only where it is not the default.
+fn show_rate(unit: Unit, rate: &Rate) -> String {
+    let amount = |amount: u32| match unit {
+        Unit::Count => amount.to_string(),
+        Unit::Bytes => show_size(amount.into()),
+    };
+    let per = match rate.per {
+        Period::Second => "s",
+        Period::Minute => "m",
+    };
+    let burst = if *rate == Rate::with_default_burst(rate.units, rate.per) {
+        String::new()
+    } else {
+        format!(" burst {}", amount(rate.burst))
+    };
+    format!("{}/{per}{burst}", amount(rate.units))
+}
+
 /// A TOML basic string.
 fn quote(text: &str) -> String {
     let mut quoted = String::from("\"");
@@ -65,7 +86,7 @@ fn quote(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::tree::{self, Content};
-    use super::super::value::read;
+    use super::super::value::{Scalar, read};
     use super::*;
 
     const SIZE: Kind = Kind::Size { min: 0, max: u64::MAX };
@@ -86,6 +107,24 @@ mod tests {
             };
             assert_eq!(read(SPAN, &scalar), Ok(value), "{us}");
         }
+        for text in ["off", "100/s", "100/s burst 500", "1/m", "90/m burst 2", "2048/s burst 4096"]
+        {
+            for kind in [Kind::Rate(Unit::Count), Kind::Rate(Unit::Bytes)] {
+                let value = read(kind, &Scalar::Text(text.to_owned())).unwrap();
+                let Content::Scalar(scalar) = tree::inline(&show(kind, &value)).unwrap().content
+                else {
+                    panic!("{text}")
+                };
+                assert_eq!(read(kind, &scalar), Ok(value), "{text}");
+            }
+        }
+        assert_eq!(
+            show(
+                Kind::Rate(Unit::Bytes),
+                &Value::Rate(Some(Rate { units: 2048, per: Period::Minute, burst: 4096 }))
+            ),
+            "\"2KiB/m burst 4KiB\""
+        );
         for text in ["", "a\"b\\c", "line\nfeed\u{7f}", "é"] {
             let value = Value::Text(text.to_owned());
             let Content::Scalar(scalar) = tree::inline(&show(Kind::Text, &value)).unwrap().content

@@ -117,8 +117,8 @@ async fn exchange(client: &Client, target: &Target, size_max: usize) -> Result<D
     Ok(Document { body, lifetime })
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "without_url takes it")]
-fn failure(error: reqwest::Error) -> String {
+/// What went wrong, without the URI.
+pub(super) fn failure(error: reqwest::Error) -> String {
     sentence(&error.without_url())
 }
 

@@ -117,7 +117,8 @@ fn after(now: Instant, span: Duration) -> Instant {
 /// `span` less a random part of at most its `1/parts`.
 fn spread(span: Duration, parts: u32, word: u64) -> Duration {
     let steps = u32::try_from(word >> 48).expect("16 bits are left");
-    span - (span / parts).mul_f64(f64::from(steps) / f64::from(u16::MAX))
+    let part = (span / parts).mul_f64(f64::from(steps) / f64::from(u16::MAX));
+    span.saturating_sub(part)
 }
 
 #[cfg(test)]
@@ -207,20 +208,20 @@ mod tests {
         let day = Duration::from_hours(24);
         let (mut schedule, start) = fetching(KeySetOptions::default());
         schedule.succeeded(start, None, 0);
-        let (mut now, mut fetch_count) = (start, 0);
-        loop {
-            now = schedule.next_at();
+        let mut fetch_count = 0;
+        let now = loop {
+            let now = schedule.next_at();
             match schedule.take_due(now) {
                 Some(Due::Fetch) => {
                     fetch_count += 1;
                     schedule.failed(now, 0);
                 }
-                Some(Due::Remove) => break,
+                Some(Due::Remove) => break now,
                 Some(Due::EndCoolDown) => {}
                 None => panic!("something is due at next_at"),
             }
             assert!(now < start + day);
-        }
+        };
         assert_eq!(now, start + day);
         assert_eq!(schedule.fetched_at(), None);
         assert!((1_400..1_440).contains(&fetch_count), "about one a minute: {fetch_count}");

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::address::AddressList;
 use super::identity::{Identity, Role};
+use super::rate::Rate;
 use super::token::{KeySetIndex, KeySetSource, TokenExpiry, TokenKey};
 
 /// An application's index in the snapshot.
@@ -13,6 +14,7 @@ pub struct AppIndex(pub u16);
 
 /// One application.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches of the configuration")]
 pub struct Application {
     /// Its name in paths: 1–64 of `A-Z a-z 0-9 _ - .`.
     pub id: Arc<str>,
@@ -170,15 +172,6 @@ pub struct AppLimits {
     pub bytes_per_connection: Option<Rate>,
     /// Publishes of the whole application, through every door; over it 429 or close 1013.
     pub publishes: Option<Rate>,
-}
-
-/// A token bucket's measures.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Rate {
-    /// Units per second in the long run; at least 1.
-    pub per_second: u32,
-    /// Units that may come at once after silence; at least 1.
-    pub burst: u32,
 }
 
 impl Default for AppLimits {

@@ -11,6 +11,7 @@ pub mod message;
 pub mod pattern;
 pub mod position;
 pub mod presence;
+pub mod rate;
 pub mod refusal;
 pub mod rights;
 pub mod shard;

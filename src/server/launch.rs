@@ -65,7 +65,8 @@ pub fn serve(settings: Settings) -> Result<(), LaunchError> {
     let applications = Arc::new(settings.applications);
     let plan = Plan::make(&settings.server, &settings.shard);
     plan::raise_descriptor_limit();
-    let running = start(&plan, &settings.shard, &applications, settings.server.listen)?;
+    let running =
+        start(&plan, &settings.shard, &applications, settings.key_sets, settings.server.listen)?;
     super::greeting::print(running.address, &applications);
     let stopped_by = wait_for_stop(signals, running, stop_timeout);
     tracing::info!(?stopped_by, "stopped");
@@ -84,6 +85,7 @@ fn start(
     plan: &Plan,
     options: &crate::shard::Options,
     applications: &Arc<Applications>,
+    key_sets: KeySetOptions,
     listen: SocketAddr,
 ) -> Result<Running, LaunchError> {
     let count = plan.shard_count;
@@ -97,7 +99,7 @@ fn start(
     let key_ring =
         Arc::new(KeyRing::new(applications).expect("the configuration has checked every key"));
     let wakes: Vec<Arc<Wake>> = ports.iter().map(|port| Arc::clone(port.wake())).collect();
-    let key_board = doing(fetch_key_sets(applications, wakes), || {
+    let key_board = doing(fetch_key_sets(applications, key_sets, wakes), || {
         "starting the thread that fetches key sets".into()
     })?;
     let rates = Arc::new(Rates::new(applications));
@@ -145,6 +147,7 @@ fn start(
 /// Has the key sets of every application fetched, and every shard woken when one was.
 fn fetch_key_sets(
     applications: &Applications,
+    options: KeySetOptions,
     wakes: Vec<Arc<Wake>>,
 ) -> std::io::Result<Arc<KeyBoard<KeySet>>> {
     let parse = |document: &[u8]| {
@@ -156,7 +159,7 @@ fn fetch_key_sets(
             wake.wake();
         }
     };
-    integrations::start(applications.key_sets(), KeySetOptions::default(), parse, wake_all)
+    integrations::start(applications.key_sets(), options, parse, wake_all)
 }
 
 type Report = (ShardIndex, std::io::Result<ActiveDriver>);

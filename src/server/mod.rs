@@ -1,6 +1,6 @@
 //! The process: the command line, composition, launch, stop.
 
-pub mod args;
+pub mod cli;
 mod greeting;
 mod launch;
 mod plan;

@@ -202,7 +202,8 @@ pub struct WebSocketOptions {
     /// Largest message, all fragments together and inflated; over it close 1009. Key
     /// `websocket.message_size_max`.
     pub message_size_max: usize,
-    /// Silence after which a ping is sent. Key `websocket.ping_interval`.
+    /// Silence after which a ping is sent; each application's `limits.idle_timeout` closes. Key
+    /// `websocket.ping_interval`.
     pub ping_interval: Duration,
     /// Time for the peer's close frame after ours; then the socket is closed (RFC 6455 §7.1.1). Key
     /// `websocket.close_timeout`.

@@ -2,6 +2,7 @@
 //!
 //! Invariant: `Tick` never goes backwards; `unix_ms` may (it follows the wall clock).
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Monotonic time in milliseconds since the process's clock was started.
@@ -61,6 +62,14 @@ impl Clock {
 #[expect(clippy::disallowed_methods, reason = "the one place")]
 pub fn now() -> Instant {
     Instant::now()
+}
+
+/// Nanoseconds of the monotonic clock since some moment of this process; all threads agree on it.
+#[must_use]
+pub fn monotonic_ns() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let start = *START.get_or_init(now);
+    u64::try_from(now().saturating_duration_since(start).as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Milliseconds since 1970-01-01 UTC; 0 if the machine's clock stands before it.

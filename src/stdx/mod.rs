@@ -1,4 +1,5 @@
-//! What the standard library lacks: the one clock, the slab, the timer wheel, rates. Knows nothing of Fanwire.
+//! What the standard library lacks: the one clock, rate limits, the slab, the timer wheel. Knows
+//! nothing of Fanwire.
 
 pub mod clock;
 pub mod random;

@@ -6,9 +6,12 @@
 //! each once, up to what had reached its shard when it left.
 //!
 //! `ears` notes what a broker wants done, `model` judges it, `steps` makes things happen, `run`
-//! plays many seeds to their end.
+//! plays many seeds to their end. `presence` judges what is told of sessions and members by
+//! observers that are always there; `orders` puts questions and orders and judges the answers.
 
 mod ears;
 mod model;
+mod orders;
+mod presence;
 mod run;
 mod steps;

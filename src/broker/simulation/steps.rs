@@ -16,6 +16,8 @@ use crate::stdx::slab::Key;
 
 pub(super) const APP_COUNT: u16 = 2;
 pub(super) const TOPIC_COUNT: usize = 6;
+pub(super) const SUBJECT_COUNT: usize = 4;
+pub(super) const TOKEN_COUNT: usize = 3;
 
 impl World {
     pub(super) fn step(&mut self) {
@@ -24,20 +26,40 @@ impl World {
             0..8 => self.begin(shard),
             8..12 => self.end(shard),
             12..24 => self.subscribe(shard),
-            24..34 => self.unsubscribe(shard),
-            34..60 => self.publish(shard),
-            60..90 => self.carry(shard),
+            24..31 => self.unsubscribe(shard),
+            31..33 => self.order(shard),
+            33..34 => self.toggle_watch(),
+            34..56 => self.publish(shard),
+            56..82 => self.carry(shard),
+            82..90 => self.pass_time(shard),
             _ => self.deliver_runs(shard),
         }
     }
 
     pub(super) fn topic(&mut self) -> TopicName {
         let number = self.random.below(TOPIC_COUNT);
-        TopicName::new(&format!("t{number}")).unwrap()
+        // Members of the second topic are wanted now and then; those of the first by observers.
+        let name = match self.random.below(12) {
+            0 => "secure/presence/t1".to_owned(),
+            _ => format!("t{number}"),
+        };
+        TopicName::new(&name).unwrap()
     }
 
+    fn pass_time(&mut self, shard: usize) {
+        self.time_us += self.random.below(1500) as u64;
+        self.run_timers(shard);
+    }
+
+    pub(super) fn run_timers(&mut self, shard: usize) {
+        self.brokers[shard].run_timers(self.time_us, &mut self.ears[shard]);
+        self.listen(shard);
+    }
+
+    /// One of the sessions to which things happen.
     pub(super) fn session(&mut self, shard: usize) -> Option<Key> {
-        let keys: Vec<Key> = self.sessions[shard].keys().collect();
+        let sessions = self.sessions[shard].iter().filter(|(_, session)| !session.is_observer);
+        let keys: Vec<Key> = sessions.map(|(key, _)| key).collect();
         (!keys.is_empty()).then(|| keys[self.random.below(keys.len())])
     }
 
@@ -48,43 +70,84 @@ impl World {
             1 => Form::Realtime { positions: true, window: Some(15) },
             _ => Form::Sse { body: SseBody::Native, shared_id: true },
         };
-        let session = Session {
+        let is_present = matches!(form, Form::Realtime { .. });
+        let identity = self.identity();
+        self.begin_session(shard, app, form, identity, is_present, false);
+    }
+
+    /// Half of them come with a token.
+    fn identity(&mut self) -> Arc<Identity> {
+        let identity = Identity::without_token(Rights::every_topic());
+        Arc::new(match self.random.below(2) {
+            0 => identity,
+            _ => Identity {
+                subject: Some(format!("s{}", self.random.below(SUBJECT_COUNT)).into()),
+                token_id: Some(format!("j{}", self.random.below(TOKEN_COUNT)).into()),
+                issued_at: [None, Some(5), Some(6)][self.random.below(3)],
+                ..identity
+            },
+        })
+    }
+
+    pub(super) fn begin_session(
+        &mut self,
+        shard: usize,
+        app: AppIndex,
+        form: Form,
+        identity: Arc<Identity>,
+        is_present: bool,
+        is_observer: bool,
+    ) -> Key {
+        let own = ShardIndex(u16::try_from(shard).unwrap());
+        let connection = self.ids.id(own, self.sessions[shard].next_key());
+        let key = self.sessions[shard].insert(Session {
             app,
             form,
+            id: connection,
+            identity: Arc::clone(&identity),
+            is_present,
+            is_observer,
+            began_s: self.time_us / 1_000_000,
+            arrived: None,
+            evicted: None,
+            by_subject: Vec::new(),
             topics: HashMap::new(),
             private: Vec::new(),
             private_expected: Vec::new(),
-        };
-        let key = self.sessions[shard].insert(session);
-        let own = ShardIndex(u16::try_from(shard).unwrap());
-        let arrival = Arrival {
-            app,
-            form,
-            connection: self.ids.id(own, key),
-            identity: Arc::new(Identity::without_token(Rights::every_topic())),
-            is_present: false,
-        };
-        self.brokers[shard].begin(key, arrival, 1, &mut self.ears[shard]);
+        });
+        let arrival = Arrival { app, form, connection, identity, is_present };
+        self.brokers[shard].begin(key, arrival, self.time_us, &mut self.ears[shard]);
         self.listen(shard);
+        key
     }
 
     pub(super) fn end(&mut self, shard: usize) {
-        let Some(key) = self.session(shard) else { return };
-        self.brokers[shard].end(key, 1, &mut self.ears[shard]);
+        if let Some(key) = self.session(shard) {
+            self.end_session(shard, key);
+        }
+    }
+
+    pub(super) fn end_session(&mut self, shard: usize, key: Key) {
+        self.brokers[shard].end(key, self.time_us, &mut self.ears[shard]);
         self.listen(shard);
         let session = self.sessions[shard].remove(key).unwrap();
         assert_eq!(session.private, session.private_expected);
+        self.told.ended(&session);
         for (topic, subscription) in session.topics {
             self.check(shard, &(session.app, topic), &subscription);
         }
         // Again: must be nothing.
-        self.brokers[shard].end(key, 1, &mut self.ears[shard]);
+        self.brokers[shard].end(key, self.time_us, &mut self.ears[shard]);
         assert!(self.ears[shard].happened.is_empty());
     }
 
     pub(super) fn subscribe(&mut self, shard: usize) {
         let Some(key) = self.session(shard) else { return };
         let topic = self.topic();
+        self.subscribe_to(shard, key, topic);
+    }
+
+    pub(super) fn subscribe_to(&mut self, shard: usize, key: Key, topic: TopicName) {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         let session = self.sessions[shard].get_mut(key).unwrap();
@@ -111,6 +174,10 @@ impl World {
     pub(super) fn unsubscribe(&mut self, shard: usize) {
         let Some(key) = self.session(shard) else { return };
         let topic = self.topic();
+        self.unsubscribe_from(shard, key, topic);
+    }
+
+    pub(super) fn unsubscribe_from(&mut self, shard: usize, key: Key, topic: TopicName) {
         self.brokers[shard].unsubscribe(key, &topic, &mut self.ears[shard]);
         self.listen(shard);
         let session = self.sessions[shard].get_mut(key).unwrap();
@@ -128,19 +195,24 @@ impl World {
                 let id = self.ids.id(ShardIndex(u16::try_from(target).unwrap()), key);
                 TopicName::new(&format!("priv/{id}")).unwrap()
             }
-            _ => self.topic(),
+            (1..4, _) => {
+                let subject = self.random.below(SUBJECT_COUNT);
+                TopicName::new(&format!("priv/s{subject}")).unwrap()
+            }
+            _ => TopicName::new(&format!("t{}", self.random.below(TOPIC_COUNT))).unwrap(),
         };
         let ticket = u32::try_from(self.published.len()).unwrap();
         let session = Key { index: ticket, generation: 0 };
         self.published.push(Published {
             topic: (app, topic.clone()),
+            accepted: false,
             decided: false,
             answered: false,
         });
         let publication = publication(app, topic, self.published.len() - 1);
         let own = ShardIndex(u16::try_from(shard).unwrap());
         let reply = ReplyTo { shard: own, session, ticket, wants_receipt: true };
-        self.brokers[shard].publish(publication, reply, 1, &mut self.ears[shard]);
+        self.brokers[shard].publish(publication, reply, self.time_us, &mut self.ears[shard]);
         self.listen(shard);
     }
 
@@ -159,8 +231,11 @@ impl World {
             let before = self.reached.insert((shard, topic), message.position.offset);
             assert!(before.is_none_or(|before| before < message.position.offset));
         }
+        if let Parcel::Ask { to, ask } = &parcel {
+            self.expect(shard, *to, ask);
+        }
         let from = ShardIndex(u16::try_from(from).unwrap());
-        self.brokers[shard].receive(from, parcel, 1, &mut self.ears[shard]);
+        self.brokers[shard].receive(from, parcel, self.time_us, &mut self.ears[shard]);
         self.listen(shard);
     }
 

@@ -252,8 +252,7 @@ impl Shard {
             return Ok(());
         };
         let Some(buckets) = &mut door.buckets else { return Ok(()) };
-        let limits = self.delivery.applications.get(door.app).limits;
-        buckets.take(&limits, size, self.rates.now_ns()).map_err(|too_much| {
+        self.rates.take_command(door.app, buckets, size).map_err(|too_much| {
             self.delivery.counters().refuse(Refusal::RateLimited);
             too_much.close()
         })

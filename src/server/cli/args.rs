@@ -3,12 +3,15 @@
 //! `fanwire` alone is `fanwire serve`. Nothing here starts anything: serving is the caller's.
 
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::connection::Streams;
+use super::publish::{self, PublishArgs};
+use super::subscribe::{self, SubscribeArgs};
 use crate::config::{self, ConfigFile, Flag, Loaded, Sources};
 
 /// The command line as typed.
@@ -30,6 +33,10 @@ enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Publish one message to a running broker.
+    Publish(PublishArgs),
+    /// Print the events of topics of a running broker, one per line.
+    Subscribe(SubscribeArgs),
 }
 
 #[derive(Subcommand, Debug)]
@@ -77,6 +84,10 @@ pub enum Action {
     Show(Options),
     /// `config default`.
     Default,
+    /// `publish`.
+    Publish(PublishArgs),
+    /// `subscribe`.
+    Subscribe(SubscribeArgs),
 }
 
 /// Reads a command line, program name first.
@@ -95,29 +106,32 @@ where
         Some(Command::Config { command: ConfigCommand::Check(options) }) => Action::Check(options),
         Some(Command::Config { command: ConfigCommand::Show(options) }) => Action::Show(options),
         Some(Command::Config { command: ConfigCommand::Default }) => Action::Default,
+        Some(Command::Publish(args)) => Action::Publish(args),
+        Some(Command::Subscribe(args)) => Action::Subscribe(args),
     })
 }
 
-/// Runs the program: `serve` with the settings, or what `config` was asked, with the given streams.
+/// Runs the program: `serve` with the settings, or what a command was asked, with the given streams.
 pub fn run(
     action: &Action,
     environment: Vec<(String, String)>,
-    out: &mut dyn Write,
-    errors: &mut dyn Write,
+    streams: Streams<'_>,
     serve: impl FnOnce(Loaded) -> ExitCode,
 ) -> ExitCode {
     let written = match action {
-        Action::Default => out.write_all(config::default_file().as_bytes()),
+        Action::Publish(args) => return publish::run(args, &environment, streams),
+        Action::Subscribe(args) => return subscribe::run(args, &environment, streams),
+        Action::Default => streams.out.write_all(config::default_file().as_bytes()),
         Action::Serve(options) | Action::Check(options) | Action::Show(options) => {
             match (load(options, environment), action) {
                 (Err(problem), _) => {
                     // Nowhere is left to report a failure of this write to.
-                    let _ = writeln!(errors, "fanwire: {problem}");
+                    let _ = writeln!(streams.errors, "fanwire: {problem}");
                     return ExitCode::FAILURE;
                 }
                 (Ok(loaded), Action::Serve(_)) => return serve(loaded),
-                (Ok(loaded), Action::Show(_)) => out.write_all(loaded.show().as_bytes()),
-                (Ok(_), _) => writeln!(out, "the configuration is good"),
+                (Ok(loaded), Action::Show(_)) => streams.out.write_all(loaded.show().as_bytes()),
+                (Ok(_), _) => writeln!(streams.out, "the configuration is good"),
             }
         }
     };
@@ -186,7 +200,8 @@ mod tests {
         let environment =
             environment.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         let (mut out, mut errors) = (Vec::new(), Vec::new());
-        let code = run(&parsed(line).unwrap(), environment, &mut out, &mut errors, |loaded| {
+        let streams = Streams { input: &mut io::empty(), out: &mut out, errors: &mut errors };
+        let code = run(&parsed(line).unwrap(), environment, streams, |loaded| {
             assert_eq!(loaded.settings.server.shard_count, Some(3));
             ExitCode::SUCCESS
         });
@@ -218,6 +233,10 @@ mod tests {
             ("fanwire --driver kqueue", ErrorKind::InvalidValue),
             ("fanwire confg", ErrorKind::InvalidSubcommand),
             ("fanwire --version", ErrorKind::DisplayVersion),
+            ("fanwire publish", ErrorKind::MissingRequiredArgument),
+            ("fanwire publish --key a --token b t", ErrorKind::ArgumentConflict),
+            ("fanwire subscribe", ErrorKind::MissingRequiredArgument),
+            ("fanwire subscribe --count 0 t", ErrorKind::ValueValidation),
         ];
         for (line, kind) in cases {
             assert_eq!(parsed(line), Err(kind), "{line}");
@@ -243,6 +262,30 @@ mod tests {
         let (_, out, _) = ran("fanwire config show --shards 3", &[]);
         assert!(out.contains("\ncount = 3  # --shards\n"), "{out}");
         assert_eq!(ran("fanwire config default", &[]).1, config::default_file());
+    }
+
+    #[test]
+    fn commands_to_a_running_broker_fail_with_a_sentence() {
+        let both = [("FANWIRE_CLIENT_KEY", "a"), ("FANWIRE_CLIENT_TOKEN", "b")];
+        for (line, environment, part) in [
+            ("fanwire publish --key - t", &[][..], "both the key or token and the data"),
+            ("fanwire publish --url nowhere t x", &[], "the broker's URL is none"),
+            ("fanwire publish t @/no/such.file", &[], "cannot read the data: No such file"),
+            ("fanwire subscribe t", &both, "are both set"),
+        ] {
+            let (good, out, errors) = ran(line, environment);
+            assert!(!good && out.is_empty(), "{line}");
+            assert!(errors.starts_with("fanwire: ") && errors.contains(part), "{line}: {errors}");
+        }
+    }
+
+    #[test]
+    fn variables_of_the_client_commands_are_no_keys() {
+        let client = ["FANWIRE_CLIENT_URL", "FANWIRE_CLIENT_KEY", "FANWIRE_CLIENT_TOKEN"];
+        let environment = client.map(|name| (name, "x"));
+        assert!(ran("fanwire config check", &environment).0);
+        let (good, _, errors) = ran("fanwire config check", &[("FANWIRE_CLIENT_KEYS", "x")]);
+        assert!(!good && errors.contains("FANWIRE_CLIENT_KEYS"), "{errors}");
     }
 
     #[test]
