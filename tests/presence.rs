@@ -217,11 +217,11 @@ fn every_topic_has_its_own_members_on_whichever_shard_it_lives() {
     let settings = "same_subject = \"allow\"";
     on_demo(settings, |broker| {
         let mut watcher = enter(broker, "watcher", &[READ_ALL]);
+        let mut there = Vec::new();
         for number in 0..8 {
             let topic = format!("room-{number}");
             let feed = format!("secure/presence/{topic}");
             watcher.subscribe(&feed);
-            let mut there: Vec<_> = Vec::new();
             for (count, subject) in (1..).zip(["a", "b", "c"]) {
                 let mut socket = enter(broker, subject, &[]);
                 socket.subscribe(&topic);
