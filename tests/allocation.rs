@@ -1,11 +1,17 @@
-//! What the hot path of the codecs must not do: allocate.
+//! What the hot path of the codecs, and knowing a caller again, must not do: allocate.
 //!
 //! One test, since the count is the process's: a second thread would spoil it.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use fanwire::auth::{Authenticator, Credential, KeyRing, Request, Verdict, mint};
+use fanwire::model::application::{ApiKey, AppIndex, Application, Applications};
+use fanwire::model::identity::{Identity, Role};
 use fanwire::model::refusal::{Refusal, Refused};
+use fanwire::model::rights::Rights;
+use fanwire::model::token::{Algorithm, KeySource, KeyText, TokenKey};
 use fanwire::proto::http1::{
     Date, Decoded, Decoder, Limits, Query, Response, Scratch, SizeLimit, chunk, problem,
 };
@@ -34,6 +40,8 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
+
+const SECRET: &str = "a secret of enough bytes";
 
 const LIMITS: Limits = Limits {
     target: SizeLimit { size_max: 8192, key: "target" },
@@ -71,8 +79,47 @@ fn turn(scratch: &mut Scratch, scanner: &mut Scanner, out: &mut Vec<u8>, refused
     }
 }
 
+/// An application that everyone may come to, with one API key and one secret for tokens.
+fn applications() -> Applications {
+    let identity = Arc::new(Identity::without_token(Rights::every_topic()));
+    let key = TokenKey {
+        source: KeySource::Raw(KeyText(SECRET.into())),
+        algorithms: vec![Algorithm::Hs256],
+        issuers: Vec::new(),
+        audiences: Vec::new(),
+    };
+    let application = Application {
+        open: true,
+        keys: vec![ApiKey { secret: SECRET.into(), identity }],
+        auth_keys: vec![key],
+        ..Application::new("a")
+    };
+    Applications::new(vec![application], None)
+}
+
+/// Asks who they are that present nothing, an API key, and a token that was verified before.
+fn recognize(authenticator: &mut Authenticator, applications: &Applications, token: &str) {
+    let credentials = [Credential::Absent, Credential::ApiKey(SECRET), Credential::Token(token)];
+    for credential in credentials {
+        let request = request(applications, credential);
+        let known = authenticator.recognize(&request);
+        assert!(known.is_some_and(|known| known.is_ok()), "{credential:?}");
+    }
+}
+
+fn request<'a>(applications: &'a Applications, credential: Credential<'a>) -> Request<'a> {
+    let application = applications.get(AppIndex(0));
+    Request { app: AppIndex(0), application, roles: &[Role::Client], credential, now_s: 0 }
+}
+
 #[test]
 fn the_hot_path_does_not_allocate() {
+    let applications = applications();
+    let ring = KeyRing::new(&applications).expect("a good secret");
+    let mut authenticator = Authenticator::new(Arc::new(ring));
+    let token = mint::sign(Algorithm::Hs256, None, "{}", &KeyText(SECRET.into())).expect("signed");
+    let verdict = authenticator.verify(&request(&applications, Credential::Token(&token)));
+    assert!(matches!(verdict, Verdict::Known(_)));
     let mut scratch = Scratch::default();
     let mut scanner = Scanner::new(64);
     let mut out = Vec::with_capacity(4096);
@@ -82,6 +129,7 @@ fn the_hot_path_does_not_allocate() {
     out.clear();
     let before = ALLOCATIONS_COUNT.load(Ordering::Relaxed);
     turn(&mut scratch, &mut scanner, &mut out, &refused);
+    recognize(&mut authenticator, &applications, &token);
     let after = ALLOCATIONS_COUNT.load(Ordering::Relaxed);
     assert_eq!(after - before, 0, "allocations");
     // The counter counts: a request in two pieces has to be kept.

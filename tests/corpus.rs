@@ -26,13 +26,15 @@ mod query;
 mod realtime;
 #[path = "../fuzz/checks/sse.rs"]
 mod sse;
+#[path = "../fuzz/checks/token.rs"]
+mod token;
 #[path = "../fuzz/checks/ws.rs"]
 mod ws;
 
 type Check = fn(&[u8]);
 
 /// Every fuzz target and its check.
-const TARGETS: [(&str, Check); 11] = [
+const TARGETS: [(&str, Check); 12] = [
     ("buzzpost", buzzpost::check),
     ("deflate", deflate::check),
     ("http1", http1::check),
@@ -43,6 +45,7 @@ const TARGETS: [(&str, Check); 11] = [
     ("query", query::check),
     ("realtime", realtime::check),
     ("sse", sse::check),
+    ("token", token::check),
     ("ws", ws::check),
 ];
 

@@ -181,7 +181,8 @@ fn head_options_and_http_1_0_are_served() {
         }
         assert_eq!(http.request("HEAD", "/metrics", &[], b"").status, 200);
         for (target, allow) in [
-            ("*", "GET, HEAD, POST, OPTIONS"),
+            ("*", "GET, HEAD, POST, DELETE, OPTIONS"),
+            ("/api/connections/demo", "DELETE, OPTIONS"),
             ("/", "GET, HEAD, POST, OPTIONS"),
             (TOPIC, "POST, OPTIONS"),
             ("/v1/demo/events", "GET, HEAD, OPTIONS"),
@@ -210,10 +211,10 @@ fn what_does_not_exist_is_told() {
             "/x",
             "/v1",
             "/v1/",
-            "/v1/demo",
+            "/v1/demo/connections/",
             "/v1/demo/",
             "/v1//events",
-            "/v1/demo/topics",
+            "/v1/demo/topic",
             "/apps",
             "/apps/",
             "/apps/demo/x",

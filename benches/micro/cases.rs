@@ -6,6 +6,7 @@
 pub(crate) mod broker;
 pub(crate) mod mesh;
 pub(crate) mod parse;
+pub(crate) mod token;
 pub(crate) mod websocket;
 pub(crate) mod write;
 
@@ -48,6 +49,16 @@ macro_rules! with_cases {
             realtime_envelope_200_b = $crate::cases::write::envelope::<200>;
             sse_event_200_b = $crate::cases::write::event::<200>;
             sse_event_4_kib = $crate::cases::write::event::<4096>;
+            token_hs256 = $crate::cases::token::hs256;
+            token_rs256 = $crate::cases::token::rs256;
+            token_ps256 = $crate::cases::token::ps256;
+            token_es256 = $crate::cases::token::es256;
+            token_es384 = $crate::cases::token::es384;
+            token_es512 = $crate::cases::token::es512;
+            token_eddsa = $crate::cases::token::eddsa;
+            token_known = $crate::cases::token::known;
+            token_junk = $crate::cases::token::junk;
+            key_set_8 = $crate::cases::token::key_set;
             fan_out_1 = $crate::cases::broker::fan_out::<1>;
             fan_out_1000 = $crate::cases::broker::fan_out::<1000>;
             mesh_batch_1 = $crate::cases::mesh::awake::<1>;

@@ -14,6 +14,7 @@ use super::session::{Session, Subscription};
 use crate::model::application::{AppIndex, Applications};
 use crate::model::form::Form;
 use crate::model::id::{ConnectionId, ConnectionIds, MessageId};
+use crate::model::identity::Identity;
 use crate::model::message::{Message, Publication};
 use crate::model::position::{Epoch, Position};
 use crate::model::refusal::Refusal;
@@ -38,6 +39,21 @@ pub struct BrokerOptions {
     pub ids: ConnectionIds,
     /// Topics without subscribers that a home remembers at most.
     pub idle_topics_max: usize,
+}
+
+/// Who begins.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// Namespace.
+    pub app: AppIndex,
+    /// Form.
+    pub form: Form,
+    /// Id.
+    pub connection: ConnectionId,
+    /// Who.
+    pub identity: Arc<Identity>,
+    /// Whether it announces its presence.
+    pub is_present: bool,
 }
 
 /// Places that a topic keeps for its next run: a burst's memory is given back.
@@ -111,7 +127,15 @@ impl Broker {
     }
 
     /// A session begins: its messages will be wanted in `form`.
-    pub fn begin(&mut self, session: Key, app: AppIndex, form: Form) {
+    pub fn begin(
+        &mut self,
+        session: Key,
+        arrival: Arrival,
+        _time_us: u64,
+        outlet: &mut impl Outlet,
+    ) {
+        let Arrival { app, form, .. } = arrival;
+        outlet.arrived(session);
         let index = session.index as usize;
         if self.sessions.len() <= index {
             self.sessions.resize_with(index + 1, || None);
@@ -129,7 +153,7 @@ impl Broker {
     ///
     /// # Panics
     /// Only on a bug: a subscription that names a dead topic.
-    pub fn end(&mut self, session: Key, outlet: &mut impl Outlet) {
+    pub fn end(&mut self, session: Key, _time_us: u64, outlet: &mut impl Outlet) {
         let Some(state) = self.session_mut(session) else { return };
         let pending = std::mem::take(&mut state.pending);
         while let Some(last) =
@@ -238,6 +262,19 @@ impl Broker {
             }
             Parcel::Deliver(message) => self.append_to_run(message),
         }
+    }
+
+    /// stub
+    pub fn set_identity(&mut self, _: Key, _: Arc<Identity>, _: &mut impl Outlet) {}
+    /// stub
+    pub fn run_timers(&mut self, _: u64, _: &mut impl Outlet) {}
+    /// stub
+    pub fn next_due_us(&self) -> Option<u64> {
+        None
+    }
+    /// stub
+    pub fn ask(&mut self, _: ShardIndex, _: super::Ask, to: ReplyTo, outlet: &mut impl Outlet) {
+        outlet.told(to, super::Told::Count(0));
     }
 
     /// Whether `deliver_runs` has anything to do.

@@ -9,6 +9,7 @@
 //! - A topic's pending run is delivered before its membership changes, so that nobody receives
 //!   what was published before they joined or misses what was published before they left.
 
+mod ask;
 mod core;
 mod home;
 mod local;
@@ -18,7 +19,8 @@ mod session;
 #[cfg(test)]
 mod simulation;
 
-pub use core::{Broker, BrokerOptions};
+pub use ask::{Ask, ConnectionPlace, Told, Whom};
+pub use core::{Arrival, Broker, BrokerOptions};
 pub use local::{Member, SubscribeOutcome};
 pub use outlet::Outlet;
 pub use parcel::{Parcel, Receipt, ReplyTo};

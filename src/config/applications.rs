@@ -2,12 +2,17 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::api_keys;
 use super::key::{Key, Kind};
 use super::load::ReadFile;
 use super::values::Values;
-use crate::model::application::{AppLimits, Application, Applications, CorsOrigins};
+use super::{api_keys, application_limits, token_keys};
+use crate::model::address::AddressList;
+use crate::model::application::{
+    Application, Applications, CorsOrigins, PresenceOptions, SameSubject,
+};
+use crate::model::token::{KeySetSource, TokenExpiry};
 
 /// Most applications; each costs some series in the metrics.
 const APPLICATIONS_MAX: usize = 4096;
@@ -15,8 +20,6 @@ const APPLICATIONS_MAX: usize = 4096;
 const ID_LENGTH_MAX: usize = 64;
 /// The one application when none is declared.
 const DEMO: &str = "demo";
-
-const PAYLOAD_SIZE: Kind = Kind::Size { min: 64, max: 1 << 28 };
 
 pub(super) const KEYS: &[Key] = &[
     Key::without_default(
@@ -30,6 +33,8 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Text,
         "Its name in paths: 1 to 64 of A-Z a-z 0-9 _ - and dots.",
     ),
+    Key::new("applications[].name", Kind::Text, "", "Its name for people."),
+    Key::new("applications[].description", Kind::Text, "", "What it is for."),
     Key::new("applications[].enabled", Kind::Flag, "true", "Whether it serves at all."),
     Key::new(
         "applications[].open",
@@ -44,35 +49,72 @@ pub(super) const KEYS: &[Key] = &[
         "Whether a Realtime client that publishes over its WebSocket gets an ack.",
     ),
     Key::new(
+        "applications[].enable_websocket_inbound_topic",
+        Kind::Flag,
+        "true",
+        "Whether clients may send type \"message\", and presence is told, on secure/inbound.",
+    ),
+    Key::new(
+        "applications[].same_subject",
+        Kind::Choice(&["replace_old", "reject_new", "allow"]),
+        "replace_old",
+        "What becomes of a second WebSocket of one token subject: the old one is closed, the new one \
+         is, or both stay. reject_new locks a user who was cut off out until that is noticed.",
+    ),
+    Key::new(
+        "applications[].token_leeway",
+        Kind::Duration { min: Duration::ZERO, max: Duration::from_mins(5) },
+        "5s",
+        "Clock difference that is forgiven when a token's times are judged.",
+    ),
+    Key::new(
+        "applications[].token_expiry",
+        Kind::Choice(&["keep", "close"]),
+        "keep",
+        "What happens when the token of an open connection expires: nothing, as on the platform; or \
+         it is told, and closed (3000) after token_expiry_grace unless it presents a new one.",
+    ),
+    Key::new(
+        "applications[].token_expiry_grace",
+        Kind::Duration { min: Duration::ZERO, max: Duration::from_hours(1) },
+        "30s",
+        "Time that a connection has to present a new token.",
+    ),
+    Key::without_default(
+        "applications[].client_source_address",
+        Kind::List,
+        "Networks from which clients may come: 10.0.0.0/8, 2001:db8::/32, 192.0.2.7; a leading `!` \
+         denies. An empty list lets everyone come. Others get 403.",
+    ),
+    Key::without_default(
+        "applications[].admin_source_address",
+        Kind::List,
+        "Networks from which backends may publish and administer, in the same form.",
+    ),
+    Key::new(
+        "applications[].presence.debounce",
+        Kind::Duration { min: Duration::ZERO, max: Duration::from_mins(5) },
+        "0s",
+        "How long a subject may be gone before it is told; one that returns earlier never left.",
+    ),
+    Key::new(
+        "applications[].presence.members_max",
+        Kind::Count { min: 0, max: 1_000_000 },
+        "1000",
+        "Members of a topic up to which they are named; above it only their number is told.",
+    ),
+    Key::new(
+        "applications[].cors_credentials",
+        Kind::Flag,
+        "false",
+        "Whether pages of listed origins may send credentials; browsers refuse that with \"*\".",
+    ),
+    Key::new(
         "applications[].cors_origins",
         Kind::List,
         "*",
         "Origins whose pages may read answers: \"*\" alone, or origins such as \
          \"https://app.example.com\".",
-    ),
-    Key::new(
-        "applications[].limits.realtime_payload_size_max",
-        PAYLOAD_SIZE,
-        "5KiB",
-        "Largest payload through the Realtime dialect. Over it: close 1009, or 413.",
-    ),
-    Key::new(
-        "applications[].limits.native_payload_size_max",
-        PAYLOAD_SIZE,
-        "256KiB",
-        "Largest payload through the native routes and buzzPost. Over it: 413.",
-    ),
-    Key::new(
-        "applications[].limits.outbound_size_max",
-        Kind::Size { min: 4096, max: 1 << 30 },
-        "64KiB",
-        "Most bytes queued for one connection. Over it the connection is closed as a slow consumer.",
-    ),
-    Key::new(
-        "applications[].limits.subscriptions_max",
-        Kind::Count { min: 1, max: 1 << 20 },
-        "1024",
-        "Most topics one connection may be subscribed to. Over it the subscription is refused.",
     ),
     Key::without_default(
         "applications[].keys",
@@ -110,7 +152,9 @@ pub(super) fn applications(values: &mut Values, read: ReadFile<'_>) -> Applicati
         values.problem("applications", format!("at most {APPLICATIONS_MAX} can be declared"));
         entries.truncate(APPLICATIONS_MAX);
     }
-    let mut list: Vec<_> = entries.iter().map(|path| application(values, path, read)).collect();
+    let mut key_sets = Vec::new();
+    let mut list: Vec<_> =
+        entries.iter().map(|path| application(values, path, read, &mut key_sets)).collect();
     if list.is_empty() {
         list.push(Application {
             id: Arc::from(DEMO),
@@ -125,7 +169,7 @@ pub(super) fn applications(values: &mut Values, read: ReadFile<'_>) -> Applicati
         }
     }
     let buzzpost = buzzpost(values, &list);
-    Applications::new(list, buzzpost.as_deref())
+    Applications::new(list, buzzpost.as_deref()).with_key_sets(key_sets)
 }
 
 /// The root path's application. The default is only a guess, so it may be missing from the list.
@@ -141,7 +185,12 @@ fn buzzpost(values: &mut Values, list: &[Application]) -> Option<String> {
     None
 }
 
-fn application(values: &mut Values, path: &str, read: ReadFile<'_>) -> Application {
+fn application(
+    values: &mut Values,
+    path: &str,
+    read: ReadFile<'_>,
+    key_sets: &mut Vec<KeySetSource>,
+) -> Application {
     let id_path = format!("{path}.id");
     let id = values.text(&id_path).unwrap_or_default();
     if values.is_sound(&id_path) && !is_id(&id) {
@@ -151,14 +200,23 @@ fn application(values: &mut Values, path: &str, read: ReadFile<'_>) -> Applicati
     let application = Application {
         id: Arc::from(id),
         keys: api_keys::keys(values, path, read),
+        auth_keys: token_keys::keys(values, path, "auth_keys", read, key_sets),
+        admin_keys: token_keys::keys(values, path, "admin_keys", read, key_sets),
+        client_source_address: addresses(values, &format!("{path}.client_source_address")),
+        admin_source_address: addresses(values, &format!("{path}.admin_source_address")),
         ..plain(values, path)
     };
-    check_origins(values, &format!("{path}.cors_origins"));
-    let is_reachable = application.open || !application.enabled || !application.keys.is_empty();
+    application_limits::check(values, path);
+    check_origins(values, path);
+    let has_keys = !application.keys.is_empty()
+        || !values.entries(&format!("{path}.auth_keys")).is_empty()
+        || !values.entries(&format!("{path}.admin_keys")).is_empty();
+    let is_reachable = application.open || !application.enabled || has_keys;
     if !is_reachable && values.is_sound(&format!("{path}.open")) {
         values.problem(
             path,
-            "nobody can use it: declare a key ([[applications.keys]]), or set open = true",
+            "nobody can use it: declare a key ([[applications.keys]], [[applications.auth_keys]]), or \
+             set open = true",
         );
     }
     application
@@ -168,17 +226,33 @@ fn application(values: &mut Values, path: &str, read: ReadFile<'_>) -> Applicati
 fn plain(values: &Values, path: &str) -> Application {
     let at = |name: &str| format!("{path}.{name}");
     let origins = values.list(&at("cors_origins"));
+    let text = |name: &str| values.text(&at(name)).unwrap_or_default().into_boxed_str();
     Application {
         enabled: values.flag(&at("enabled")),
         open: values.flag(&at("open")),
         client_inbound_ack_enabled: values.flag(&at("client_inbound_ack_enabled")),
-        limits: AppLimits {
-            realtime_payload_size_max: values.number(&at("limits.realtime_payload_size_max")),
-            native_payload_size_max: values.number(&at("limits.native_payload_size_max")),
-            outbound_size_max: values.number(&at("limits.outbound_size_max")),
-            subscriptions_max: values.number(&at("limits.subscriptions_max")),
-            ..AppLimits::default()
+        name: text("name"),
+        description: text("description"),
+        token_leeway_s: u32::try_from(values.duration(&at("token_leeway")).as_secs())
+            .expect("the key's range"),
+        token_expiry: if values.choice(&at("token_expiry")) == "close" {
+            TokenExpiry::Close { grace_ms: milliseconds(values, &at("token_expiry_grace")) }
+        } else {
+            TokenExpiry::Keep
         },
+        websocket_inbound_topic_enabled: values.flag(&at("enable_websocket_inbound_topic")),
+        same_subject: match &*values.choice(&at("same_subject")) {
+            "allow" => SameSubject::Allow,
+            "reject_new" => SameSubject::RejectNew,
+            _ => SameSubject::ReplaceOld,
+        },
+        presence: PresenceOptions {
+            debounce_ms: milliseconds(values, &at("presence.debounce")),
+            members_max: u32::try_from(values.number(&at("presence.members_max")))
+                .expect("the key's range"),
+        },
+        cors_credentials: values.flag(&at("cors_credentials")),
+        limits: application_limits::limits(values, path),
         cors_origins: match &*origins {
             [any] if any == "*" => CorsOrigins::Any,
             _ => CorsOrigins::List(origins.into_iter().map(String::into_boxed_str).collect()),
@@ -194,9 +268,26 @@ fn is_id(id: &str) -> bool {
         && id.bytes().any(|byte| byte != b'.')
 }
 
+fn milliseconds(values: &Values, path: &str) -> u32 {
+    u32::try_from(values.duration(path).as_millis()).expect("the key's range")
+}
+
+fn addresses(values: &mut Values, path: &str) -> AddressList {
+    AddressList::new(values.list(path)).unwrap_or_else(|entry| {
+        let text = format!("{entry:?} is no network, such as 10.0.0.0/8 or !2001:db8::/32");
+        values.problem(path, text);
+        AddressList::default()
+    })
+}
+
 fn check_origins(values: &mut Values, path: &str) {
+    let (credentials, path) = (format!("{path}.cors_credentials"), &format!("{path}.cors_origins"));
     let origins = values.list(path);
     if *origins == ["*"] {
+        if values.flag(&credentials) {
+            let text = "needs cors_origins to list origins: browsers refuse credentials with \"*\"";
+            values.problem(&credentials, text);
+        }
         return;
     }
     for origin in origins {

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{applications, limits, log, server, shards};
+use super::{application_limits, applications, limits, log, server, shards, token_keys};
 
 /// One key.
 #[derive(Debug)]
@@ -75,9 +75,19 @@ impl Key {
 
 /// All keys, in the order of the default file.
 pub(super) fn all() -> impl Iterator<Item = &'static Key> {
-    [server::ROOT_KEYS, server::KEYS, shards::KEYS, limits::KEYS, log::KEYS, applications::KEYS]
-        .into_iter()
-        .flatten()
+    [
+        server::ROOT_KEYS,
+        server::KEYS,
+        shards::KEYS,
+        limits::KEYS,
+        log::KEYS,
+        applications::KEYS,
+        application_limits::KEYS,
+        token_keys::AUTH_KEYS,
+        token_keys::ADMIN_KEYS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// What stands at a path.

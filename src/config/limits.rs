@@ -57,14 +57,9 @@ pub(super) const KEYS: &[Key] = &[
     Key::new(
         "websocket.ping_interval",
         TIMEOUT,
-        "25s",
-        "Silence of a client after which it is sent a ping. Below websocket.idle_timeout.",
-    ),
-    Key::new(
-        "websocket.idle_timeout",
-        TIMEOUT,
-        "60s",
-        "Silence of a client after which it is closed; a pong or any byte ends the silence.",
+        "20s",
+        "Silence of a client after which it is sent a ping. Below every application's \
+         limits.idle_timeout.",
     ),
     Key::new(
         "websocket.close_timeout",
@@ -119,7 +114,6 @@ pub(super) fn websocket(values: &Values) -> WebSocketOptions {
     WebSocketOptions {
         message_size_max: values.number("websocket.message_size_max"),
         ping_interval: values.duration("websocket.ping_interval"),
-        idle_timeout: values.duration("websocket.idle_timeout"),
         close_timeout: values.duration("websocket.close_timeout"),
     }
 }
@@ -141,11 +135,6 @@ pub(super) fn publish(values: &Values) -> PublishOptions {
 
 /// Relations between keys of this file.
 pub(super) fn check(values: &mut Values) {
-    let (ping, idle) = ("websocket.ping_interval", "websocket.idle_timeout");
-    let sound = values.is_sound(ping) && values.is_sound(idle);
-    if sound && values.duration(ping) >= values.duration(idle) {
-        values.problem(ping, format!("must be below {idle}: no client would live to answer"));
-    }
     let (target, head) = ("http.target_size_max", "http.head_size_max");
     let sound = values.is_sound(target) && values.is_sound(head);
     if sound && values.number(target) > values.number(head) {

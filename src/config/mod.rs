@@ -11,6 +11,7 @@
 //! and the suggestions all come from the one table.
 
 mod api_keys;
+mod application_limits;
 mod applications;
 mod environment;
 mod key;
@@ -23,6 +24,7 @@ mod secret;
 mod server;
 mod shards;
 mod show;
+mod token_keys;
 mod tree;
 mod value;
 mod values;

@@ -79,6 +79,13 @@ pub(super) const KEYS: &[Key] = &[
         "Connections read per turn of the loop before what they caused is sent.",
     ),
     Key::new(
+        "shards.turn.verify_time_max",
+        Kind::Duration { min: Duration::from_micros(1), max: Duration::from_secs(1) },
+        "250us",
+        "Time per turn of the loop that goes into verifying new tokens; further ones wait for the next \
+         turn. The last one may exceed it.",
+    ),
+    Key::new(
         "shards.flush.delay_max",
         Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(1) },
         "0s",
@@ -139,5 +146,6 @@ pub(super) fn turn(values: &Values) -> TurnOptions {
         accepts_max: values.number("shards.turn.accepts_max"),
         reads_max: values.number("shards.turn.reads_max"),
         flush_delay_max: values.duration("shards.flush.delay_max"),
+        verify_time_max: values.duration("shards.turn.verify_time_max"),
     }
 }

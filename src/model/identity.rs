@@ -17,7 +17,7 @@ pub enum Role {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Identity {
     /// The token's `sub`; `None` for API keys and open applications, where a connection is its own
-    /// subject. 1–255 bytes without control characters, so that `priv/{subject}` is a topic.
+    /// subject. 1–250 bytes without control characters, so that `priv/{subject}` is a topic.
     pub subject: Option<Arc<str>>,
     /// The token's `jti`, by which it can be revoked.
     pub token_id: Option<Box<str>>,
@@ -34,4 +34,18 @@ impl Identity {
     pub fn without_token(rights: Rights) -> Identity {
         Identity { subject: None, token_id: None, issued_at: None, expires_at: None, rights }
     }
+}
+
+/// Tokens that are to be refused although they hold.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Revocation {
+    /// The one of this `jti`.
+    TokenId(Box<str>),
+    /// All of one subject that were issued before a time.
+    Subject {
+        /// The tokens' `sub`.
+        subject: Box<str>,
+        /// Unix seconds: tokens whose `iat` is smaller, or absent, are refused.
+        issued_before_s: u64,
+    },
 }

@@ -6,6 +6,7 @@ pub mod close;
 pub mod form;
 pub mod id;
 pub mod identity;
+pub mod key_board;
 pub mod message;
 pub mod pattern;
 pub mod position;

@@ -3,6 +3,8 @@
 //! HTTP doors answer with `problem+json` (RFC 9457) built from it, WebSocket doors close with its
 //! close code; ARCHITECTURE.md's table is compared with this one by `tests/tidy.rs`.
 
+use std::time::Duration;
+
 /// Why a request, a frame or a command was refused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Refusal {
@@ -287,12 +289,28 @@ pub struct Refused {
     pub refusal: Refusal,
     /// What was wrong here, and the limit with its configuration key; never a secret.
     pub detail: String,
+    /// Seconds after which a retry may succeed, where more is known than the table says.
+    pub known_retry_after: Option<u32>,
 }
 
 impl Refused {
     /// A refusal with its detail.
     pub fn new(refusal: Refusal, detail: impl Into<String>) -> Refused {
-        Refused { refusal, detail: detail.into() }
+        Refused { refusal, detail: detail.into(), known_retry_after: None }
+    }
+
+    /// The same, to be tried again after `wait`, in whole seconds and at least one.
+    #[must_use]
+    pub fn retry_in(self, wait: Duration) -> Refused {
+        let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let seconds = u32::try_from(whole).unwrap_or(u32::MAX);
+        Refused { known_retry_after: Some(seconds.max(1)), ..self }
+    }
+
+    /// Seconds after which a retry may succeed; `None` when a retry alone will not help.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<u32> {
+        self.known_retry_after.or(self.refusal.entry().retry_after)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The native HTTP dialect: bodies of `POST /v1/{app}/topics/{topic}` and `POST /v1/{app}/publish`,
 //! and the answers to them.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 
 use smallvec::SmallVec;
@@ -126,6 +127,49 @@ fn field(error: FieldError, at: &str) -> Refused {
 
 fn bad(detail: impl Into<String>) -> Refused {
     Refused::new(Refusal::BadField, detail)
+}
+
+/// What `POST /v1/{app}/revocations` revokes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Revoked<'a> {
+    /// Every token of this subject that was issued before now.
+    Subject(Cow<'a, str>),
+    /// The token of this `jti`.
+    TokenId(Cow<'a, str>),
+}
+
+/// The body of `POST /v1/{app}/revocations`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Revocation<'a> {
+    /// What is revoked.
+    pub what: Revoked<'a>,
+    /// Until when it must be remembered, Unix seconds: when the last such token has expired.
+    pub until_s: Option<u64>,
+}
+
+/// Reads `{"subject":S}` or `{"tokenId":J}`, either with `"until"`.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn parse_revocation<'a>(
+    scanner: &mut Scanner,
+    body: &'a [u8],
+) -> Result<Revocation<'a>, Refused> {
+    let document = scanner.scan(body)?;
+    let [subject, token_id, until] = document.root().fields(["subject", "tokenId", "until"])?;
+    let text = |value: Option<Value<'a, '_>>| {
+        value.map(|value| value.as_str().ok_or_else(|| bad("`subject`, `tokenId`: not a string")))
+    };
+    let what = match (text(subject).transpose()?, text(token_id).transpose()?) {
+        (Some(subject), None) => Revoked::Subject(subject),
+        (None, Some(id)) => Revoked::TokenId(id),
+        _ => return Err(bad("needs either `subject` or `tokenId`")),
+    };
+    let until_s = match until {
+        None => None,
+        Some(until) => Some(until.as_u64().ok_or_else(|| bad("`until` is not Unix seconds"))?),
+    };
+    Ok(Revocation { what, until_s })
 }
 
 /// Appends `{"id":…,"position":…}`.

@@ -8,14 +8,16 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use super::encode::append_payload;
-use super::json;
+use super::{json, realtime};
 use crate::model::message::Message;
 use crate::stdx::clock::Timestamp;
 
 /// A comment line: keeps proxies and dead-peer detection awake, dispatches nothing.
 pub const HEARTBEAT: &[u8] = b":\n";
 
-/// Appends the native envelope `{"topic","id","time","data"}`.
+/// Appends the native envelope `{"topic","id","time","data"}`. A message that has a type, came over
+/// a WebSocket, or was given an id by its client, says so in `messageType`, `client` and
+/// `clientMessageId`; by these a reader of `secure/inbound` can answer.
 pub fn envelope(out: &mut Vec<u8>, message: &Message) {
     out.extend_from_slice(b"{\"topic\":");
     json::escape_into(out, message.publication.topic.as_str());
@@ -26,7 +28,20 @@ pub fn envelope(out: &mut Vec<u8>, message: &Message) {
         message.id,
         Timestamp(message.time_us / 1000)
     );
-    append_payload(out, &message.publication.payload);
+    let publication = &message.publication;
+    append_payload(out, &publication.payload);
+    if let Some(message_type) = &publication.message_type {
+        out.extend_from_slice(b",\"messageType\":");
+        json::escape_into(out, message_type);
+    }
+    if let Some(publisher) = &publication.publisher {
+        out.extend_from_slice(b",\"client\":");
+        realtime::client(out, publisher);
+    }
+    if let Some(id) = &publication.client_id {
+        out.extend_from_slice(b",\"clientMessageId\":");
+        json::escape_into(out, id);
+    }
     out.push(b'}');
 }
 

@@ -11,13 +11,15 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::plan::{self, Plan};
+use crate::auth::KeyRing;
 use crate::broker::BrokerOptions;
 use crate::config::Settings;
 use crate::mesh::{self, Wake};
 use crate::model::id::ConnectionIds;
+use crate::model::key_board::KeyBoard;
 use crate::model::position::Epoch;
 use crate::model::shard::ShardIndex;
-use crate::shard::{ActiveDriver, Control, Listener, Shard, ShardSeed, Stage, somaxconn};
+use crate::shard::{ActiveDriver, Control, Listener, Rates, Shard, ShardSeed, Stage, somaxconn};
 use crate::stdx::clock;
 use crate::stdx::random;
 use crate::telemetry::ShardCounters;
@@ -90,6 +92,10 @@ fn start(
     })?;
     let counters = ShardCounters::for_shards(usize::from(count), applications.iter().count());
     let control = Arc::new(Control::new(count));
+    let key_ring =
+        Arc::new(KeyRing::new(applications).expect("the configuration has checked every key"));
+    let key_board = Arc::new(KeyBoard::new(applications.key_sets().len(), |_| {}));
+    let rates = Arc::new(Rates::new(applications));
     let identity = Identity::random();
     let mut address = listen;
     doing(Listener::claim(listen), || format!("listening on {listen}"))?;
@@ -111,6 +117,9 @@ fn start(
             counters: Arc::clone(&counters),
             control: Arc::clone(&control),
             started_unix_ms: clock::unix_ms(),
+            key_ring: Arc::clone(&key_ring),
+            key_board: Arc::clone(&key_board),
+            rates: Arc::clone(&rates),
         };
         running.threads.push(spawn(
             seed,

@@ -2,9 +2,10 @@
 
 use smallvec::SmallVec;
 
-use crate::broker::Receipt;
+use crate::broker::{Receipt, Told};
 use crate::model::application::AppIndex;
 use crate::model::refusal::Refusal;
+use crate::model::topic::TopicName;
 use crate::proto::http1::Terms;
 
 /// One request's answer.
@@ -26,6 +27,8 @@ pub(super) enum Cors {
     Any,
     /// The application's origin at this place of its list.
     Listed(AppIndex, u16),
+    /// An origin that is not on the list: caches must know that others get another answer.
+    Unlisted,
 }
 
 /// What an answer says.
@@ -35,6 +38,64 @@ pub(super) enum AnswerBody {
     Ready(Vec<u8>),
     /// Publishes whose outcomes are coming.
     Publishes(Publishes),
+    /// What shards were asked, and have told so far.
+    Asked(Box<Asked>),
+}
+
+impl AnswerBody {
+    /// Whether it can be written.
+    pub(super) fn is_complete(&self) -> bool {
+        match self {
+            AnswerBody::Ready(_) => true,
+            AnswerBody::Publishes(publishes) => publishes.missing == 0,
+            AnswerBody::Asked(asked) => asked.missing == 0,
+        }
+    }
+}
+
+/// A question or an order of administration on its way through the shards.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) ticket: u32,
+    /// Shards that have not told yet.
+    pub(super) missing: u32,
+    /// What the others told, merged.
+    pub(super) told: Option<Told>,
+    /// Most entries of a page.
+    pub(super) limit: u32,
+    /// In which shape it is told.
+    pub(super) report: Report,
+}
+
+/// The shape of an answer of administration.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Report {
+    /// What was told, in its own shape.
+    Plain,
+    /// Who is on this topic; members are named up to so many.
+    Members {
+        /// The topic asked about.
+        topic: TopicName,
+        /// Beyond it, only numbers.
+        members_max: u32,
+    },
+    /// How many connections were closed; with none, it was not there.
+    ClosedOne,
+    /// How many connections were closed.
+    Closed,
+    /// How many subscriptions were ended.
+    Unsubscribed,
+}
+
+impl Asked {
+    /// Takes in what one shard told.
+    pub(super) fn gather(&mut self, told: Told) {
+        self.missing = self.missing.saturating_sub(1);
+        self.told = Some(match self.told.take() {
+            None => told,
+            Some(earlier) => earlier.merge(told, self.limit),
+        });
+    }
 }
 
 /// The publishes of one request.

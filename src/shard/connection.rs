@@ -5,11 +5,13 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use super::answer::Answer;
 use super::outbound::Outbound;
+use super::rates::Buckets;
 use crate::model::application::AppIndex;
 use crate::model::close::CloseCause;
 use crate::model::identity::Identity;
@@ -38,6 +40,8 @@ pub(super) struct Connection {
     pub(super) timer_due: Tick,
     /// Most bytes that may wait in `outbound`.
     pub(super) outbound_size_max: u32,
+    /// When its token expires, Unix seconds, leeway included.
+    pub(super) expires_s: Option<NonZeroU32>,
 }
 
 /// How far the connection's end has come.
@@ -78,6 +82,10 @@ pub(super) struct Flags {
     pub(super) pinged: bool,
     /// Listed to be removed at the end of the turn.
     pub(super) doomed: bool,
+    /// Counted among the connections of its address.
+    pub(super) admitted: bool,
+    /// The client knows that its token has expired.
+    pub(super) expiry_told: bool,
 }
 
 /// What the connection speaks.
@@ -99,6 +107,8 @@ pub(super) struct HttpDoor {
     pub(super) answers: VecDeque<Answer>,
     /// The ticket that the next publish gets.
     pub(super) next_ticket: u32,
+    /// A request whose token is being judged; nothing is taken in meanwhile.
+    pub(super) held: Option<Box<http1::Held>>,
 }
 
 /// A WebSocket.
@@ -113,11 +123,16 @@ pub(super) struct WebSocketDoor {
     /// The session's own welcome is queued; commands are taken in from then on.
     pub(super) welcomed: bool,
     pub(super) closing: Closing,
+    /// A new token that is being judged; nothing is taken in meanwhile.
+    pub(super) presented: Option<Box<str>>,
+    /// What is left of its rates, where its application limits them.
+    pub(super) buckets: Option<Box<Buckets>>,
 }
 
 /// A stream of events. It reads nothing but the peer's end.
 #[derive(Debug)]
 pub(super) struct StreamDoor {
+    pub(super) app: AppIndex,
     /// Subscribes not yet answered; the head, queued behind earlier answers, leaves with the last.
     pub(super) pending: u32,
     /// The last offset per home, when the stream's topics have several.
@@ -139,6 +154,7 @@ impl Connection {
             began: now,
             timer_due: now,
             outbound_size_max: OUTBOUND_SIZE_HTTP_MAX,
+            expires_s: None,
         }
     }
 

@@ -8,6 +8,7 @@
 //! added, so a queue never exceeds its limit by more than what one turn brings; nothing is queued
 //! behind a close.
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -16,12 +17,13 @@ use super::connection::{Connection, Door, Phase, StreamDoor};
 use super::options::Options;
 use super::outbound::{Block, Outbound};
 use super::respond;
-use crate::broker::{Member, Outlet, Parcel, Receipt, ReplyTo};
+use crate::broker::{Member, Outlet, Parcel, Receipt, ReplyTo, Told};
 use crate::mesh::Port;
-use crate::model::application::Applications;
-use crate::model::close::{Close, CloseCause, TRY_AGAIN_LATER};
+use crate::model::application::{AppIndex, Applications};
+use crate::model::close::{Close, CloseCause, POLICY, TRY_AGAIN_LATER, UNAUTHORIZED};
 use crate::model::form::Form;
 use crate::model::id::ConnectionIds;
+use crate::model::identity::Revocation;
 use crate::model::message::Message;
 use crate::model::position::Position;
 use crate::model::refusal::Refusal;
@@ -54,6 +56,10 @@ pub(super) struct Delivery {
     pub(super) doomed: Vec<(Key, CloseCause)>,
     /// Sessions to end in the broker although their connections live on for a while.
     pub(super) retired: Vec<Key>,
+    /// Sessions whose subjects are registered, to be welcomed.
+    pub(super) arrived: Vec<Key>,
+    /// Revocations to be kept by the authenticator.
+    pub(super) revocations: Vec<(AppIndex, Revocation, u64)>,
     /// What this turn delivered: when its home took the message, and to how many.
     pub(super) delivered: Vec<(u64, u64)>,
     pub(super) date: Date,
@@ -271,7 +277,7 @@ impl Delivery {
         let mut wrote = false;
         let mut close = false;
         while let Some(answer) = door.answers.front() {
-            if matches!(&answer.body, AnswerBody::Publishes(publishes) if publishes.missing > 0) {
+            if !answer.body.is_complete() {
                 break;
             }
             let answer = door.answers.pop_front().expect("looked at above");
@@ -342,7 +348,7 @@ impl Outlet for Delivery {
                 let mut publishes =
                     door.answers.iter_mut().filter_map(|answer| match &mut answer.body {
                         AnswerBody::Publishes(publishes) => Some(publishes),
-                        AnswerBody::Ready(_) => None,
+                        AnswerBody::Ready(_) | AnswerBody::Asked(_) => None,
                     });
                 publishes.any(|publishes| publishes.settle(to.ticket, &outcome));
                 self.write_answers(to.session);
@@ -370,6 +376,35 @@ impl Outlet for Delivery {
         }
     }
 
+    fn arrived(&mut self, session: Key) {
+        self.arrived.push(session);
+    }
+
+    fn evict(&mut self, session: Key, cause: CloseCause) {
+        self.close_websocket(session, &eviction(cause), cause);
+    }
+
+    fn told(&mut self, to: ReplyTo, told: Told) {
+        let Some(connection) = self.connections.get_mut(to.session) else { return };
+        let Door::Http(door) = &mut connection.door else { return };
+        let asked = door.answers.iter_mut().find_map(|answer| match &mut answer.body {
+            AnswerBody::Asked(asked) if asked.ticket == to.ticket => Some(asked),
+            _ => None,
+        });
+        if let Some(asked) = asked {
+            asked.gather(told);
+            self.write_answers(to.session);
+        }
+    }
+
+    fn peer(&self, session: Key) -> Option<SocketAddr> {
+        self.connections.get(session).map(|connection| connection.peer)
+    }
+
+    fn revoke(&mut self, app: AppIndex, revocation: &Revocation, until_s: u64) {
+        self.revocations.push((app, revocation.clone(), until_s));
+    }
+
     fn send(&mut self, shard: ShardIndex, parcel: Parcel) {
         let size = parcel.size();
         self.port.stage(shard, parcel, size);
@@ -377,5 +412,16 @@ impl Outlet for Delivery {
 
     fn has_room(&self, shard: ShardIndex) -> bool {
         self.port.has_room(shard)
+    }
+}
+
+/// What a client is told whose connection the broker ends.
+fn eviction(cause: CloseCause) -> Close {
+    match cause {
+        CloseCause::SameSubject => {
+            Close::new(POLICY, "Replaced by another connection of the same subject!")
+        }
+        CloseCause::Revoked => Close::new(UNAUTHORIZED, "The token was revoked!"),
+        _ => Close::new(POLICY, "Closed by an administrator!"),
     }
 }

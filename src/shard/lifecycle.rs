@@ -86,11 +86,11 @@ impl Shard {
     /// Takes doomed connections away, and retired sessions out of the broker.
     pub(super) fn reap(&mut self) {
         while let Some(key) = self.delivery.retired.pop() {
-            self.broker.end(key, &mut self.delivery);
+            self.broker.end(key, self.time_us, &mut self.delivery);
             self.reschedule(key);
         }
         while let Some((key, cause)) = self.delivery.doomed.pop() {
-            self.broker.end(key, &mut self.delivery);
+            self.broker.end(key, self.time_us, &mut self.delivery);
             let Some(connection) = self.delivery.connections.remove(key) else { continue };
             self.delivery.counters().close(connection.door_kind(), cause);
         }

@@ -144,6 +144,9 @@ pub struct TurnOptions {
     pub accepts_max: usize,
     /// Connections read per turn. Key `shards.turn.reads_max`.
     pub reads_max: usize,
+    /// Time per turn that goes into verifying new tokens' signatures, which the last one may exceed;
+    /// further ones wait for the next turn. Key `shards.turn.verify_time_max`.
+    pub verify_time_max: Duration,
     /// How long a dirty connection may wait for more frames to share its write; zero = the end of
     /// the turn. Key `shards.flush.delay_max`.
     pub flush_delay_max: Duration,
@@ -151,7 +154,12 @@ pub struct TurnOptions {
 
 impl Default for TurnOptions {
     fn default() -> Self {
-        TurnOptions { accepts_max: 64, reads_max: 256, flush_delay_max: Duration::ZERO }
+        TurnOptions {
+            accepts_max: 64,
+            reads_max: 256,
+            verify_time_max: Duration::from_micros(250),
+            flush_delay_max: Duration::ZERO,
+        }
     }
 }
 
@@ -196,9 +204,6 @@ pub struct WebSocketOptions {
     pub message_size_max: usize,
     /// Silence after which a ping is sent. Key `websocket.ping_interval`.
     pub ping_interval: Duration,
-    /// Silence after which the connection is closed; any byte of the peer ends it. Key
-    /// `websocket.idle_timeout`.
-    pub idle_timeout: Duration,
     /// Time for the peer's close frame after ours; then the socket is closed (RFC 6455 §7.1.1). Key
     /// `websocket.close_timeout`.
     pub close_timeout: Duration,
@@ -208,8 +213,7 @@ impl Default for WebSocketOptions {
     fn default() -> Self {
         WebSocketOptions {
             message_size_max: 64 * KIB,
-            ping_interval: Duration::from_secs(25),
-            idle_timeout: Duration::from_mins(1),
+            ping_interval: Duration::from_secs(20),
             close_timeout: Duration::from_secs(5),
         }
     }

@@ -109,9 +109,15 @@ impl Shard {
     }
 
     /// The peer has shut its side.
-    fn peer_ended(&mut self, key: Key) {
+    pub(super) fn peer_ended(&mut self, key: Key) {
         let Some(connection) = self.delivery.connections.get_mut(key) else { return };
         connection.flags.ended = true;
+        if connection.is_open()
+            && matches!(&connection.door, Door::Http(door) if door.held.is_some())
+        {
+            // Its request waits for its token to be judged; the answer to it is the last.
+            return;
+        }
         let cause = match connection.phase {
             // Its last answers are on their way; the flush that sends them ends it.
             Phase::Closing(_)

@@ -3,13 +3,18 @@
 use std::sync::Arc;
 
 use http::StatusCode;
+use smallvec::SmallVec;
 
 use super::answer::{Answer, AnswerBody, Cors, PublishDialect, Publishes};
+use super::report;
 use crate::model::application::Applications;
 use crate::model::application::CorsOrigins;
 use crate::model::refusal::{Refusal, Refused};
 use crate::proto::http1::{Date, Response, Terms, problem};
 use crate::proto::native;
+
+/// Header fields.
+pub(super) type Fields<'a> = SmallVec<[(&'static str, &'a str); 3]>;
 
 /// Appends a ready answer.
 pub(super) fn write(
@@ -21,51 +26,45 @@ pub(super) fn write(
     match answer.body {
         AnswerBody::Ready(bytes) => out.extend_from_slice(&bytes),
         AnswerBody::Publishes(publishes) => {
-            let origin = allowed_origin(answer.cors, applications);
-            write_publishes(out, &publishes, answer.terms, date, origin);
+            let fields = cors_fields(answer.cors, applications);
+            write_publishes(out, &publishes, answer.terms, date, &fields);
+        }
+        AnswerBody::Asked(asked) => {
+            let fields = cors_fields(answer.cors, applications);
+            report::write(out, *asked, answer.terms, date, &fields);
         }
     }
 }
 
-/// The origin that may read the answer, as the header's value.
-pub(super) fn allowed_origin(cors: Cors, applications: &Applications) -> Option<&str> {
+/// Which origin may read the answer (Fetch standard, CORS protocol).
+pub(super) fn cors_fields(cors: Cors, applications: &Applications) -> Fields<'_> {
+    let mut fields = Fields::new();
     match cors {
-        Cors::Absent => None,
-        Cors::Any => Some("*"),
-        Cors::Listed(app, index) => match &applications.get(app).cors_origins {
-            CorsOrigins::List(origins) => origins.get(usize::from(index)).map(AsRef::as_ref),
-            CorsOrigins::Any => Some("*"),
-        },
-    }
-}
-
-/// Adds the CORS fields (Fetch standard, CORS protocol).
-pub(super) fn with_origin<'o>(response: Response<'o>, origin: Option<&str>) -> Response<'o> {
-    match origin {
-        None => response,
-        Some("*") => response.header("Access-Control-Allow-Origin", "*"),
-        Some(origin) => {
-            response.header("Access-Control-Allow-Origin", origin).header("Vary", "Origin")
+        Cors::Absent => {}
+        Cors::Any => fields.push(("Access-Control-Allow-Origin", "*")),
+        Cors::Unlisted => fields.push(("Vary", "Origin")),
+        Cors::Listed(app, index) => {
+            let application = applications.get(app);
+            if let CorsOrigins::List(origins) = &application.cors_origins
+                && let Some(origin) = origins.get(usize::from(index))
+            {
+                fields.push(("Access-Control-Allow-Origin", origin));
+                fields.push(("Vary", "Origin"));
+            }
+            if application.cors_credentials {
+                fields.push(("Access-Control-Allow-Credentials", "true"));
+            }
         }
     }
+    fields
 }
 
-/// Appends a refusal as a problem body.
-pub(super) fn write_refusal(
-    out: &mut Vec<u8>,
-    refused: &Refused,
-    terms: Terms,
-    date: &Date,
-    origin: Option<&str>,
-) {
-    match origin {
-        None => problem(out, refused, terms, date, &[]),
-        Some("*") => problem(out, refused, terms, date, &[("Access-Control-Allow-Origin", "*")]),
-        Some(origin) => {
-            let fields = [("Access-Control-Allow-Origin", origin), ("Vary", "Origin")];
-            problem(out, refused, terms, date, &fields);
-        }
-    }
+/// Writes fields.
+pub(super) fn with_fields<'o>(
+    response: Response<'o>,
+    fields: &[(&'static str, &str)],
+) -> Response<'o> {
+    fields.iter().fold(response, |response, (name, value)| response.header(name, value))
 }
 
 fn write_publishes(
@@ -73,14 +72,14 @@ fn write_publishes(
     publishes: &Publishes,
     terms: Terms,
     date: &Date,
-    origin: Option<&str>,
+    fields: &[(&'static str, &str)],
 ) {
     let refused = publishes.outcomes.iter().flatten().find_map(|outcome| outcome.as_ref().err());
     let mut body = Vec::with_capacity(128 * publishes.outcomes.len());
     match (publishes.dialect, refused) {
         (PublishDialect::Single, Some(refusal)) => {
             let refused = Refused::new(*refusal, "the message was not published; send it again");
-            return write_refusal(out, &refused, terms, date, origin);
+            return problem(out, &refused, terms, date, fields);
         }
         (PublishDialect::Single, None) => append_outcomes(&mut body, publishes),
         (PublishDialect::Batch, _) => {
@@ -97,7 +96,7 @@ fn write_publishes(
             StatusCode::from_u16(refusal.entry().status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE)
         }
     };
-    let mut response = with_origin(Response::start(out, status, terms, date), origin);
+    let mut response = with_fields(Response::start(out, status, terms, date), fields);
     if let Some(seconds) = retry {
         response = response.header_number("Retry-After", u64::from(seconds));
     }

@@ -13,16 +13,19 @@ use std::time::{Duration, Instant};
 use super::delivery::Delivery;
 use super::listener::Listener;
 use super::options::Options;
+use super::rates::Rates;
 use super::read::INPUT_SIZE;
 use super::readiness::{Readiness, Ready, Source};
 use super::runtime::{ActiveDriver, Parker, ShardRuntime};
 use super::send::{DirectSender, RingSender, SendResult, Sender};
 use super::timers::SLOT;
-use crate::auth::Authenticator;
+use super::verifying::Verifying;
+use crate::auth::{Authenticator, KeyRing, KeySet};
 use crate::broker::{Broker, BrokerOptions, Parcel};
 use crate::mesh::{Port, Wake};
 use crate::model::application::Applications;
 use crate::model::close::CloseCause;
+use crate::model::key_board::KeyBoard;
 use crate::proto::encode::Encoder;
 use crate::proto::http1::{Date, Scratch};
 use crate::proto::json::Scanner;
@@ -111,6 +114,12 @@ pub struct ShardSeed {
     pub control: Arc<Control>,
     /// When the process started, Unix milliseconds, for its metrics.
     pub started_unix_ms: u64,
+    /// Every application's parsed keys.
+    pub key_ring: Arc<KeyRing>,
+    /// Where fetched key sets are posted.
+    pub key_board: Arc<KeyBoard<KeySet>>,
+    /// Rates that all shards share.
+    pub rates: Arc<Rates>,
 }
 
 /// One shard on its own thread.
@@ -124,6 +133,8 @@ pub struct Shard {
     pub(super) scanner: Scanner,
     pub(super) inflater: Option<Inflater>,
     pub(super) authenticator: Authenticator,
+    pub(super) verifying: Verifying,
+    pub(super) rates: Arc<Rates>,
     pub(super) scratch: Option<Box<Scratch>>,
     pub(super) input: Vec<u8>,
     pub(super) send_results: Vec<SendResult>,
@@ -191,6 +202,8 @@ impl Shard {
             again: Vec::new(),
             doomed: Vec::new(),
             retired: Vec::new(),
+            arrived: Vec::new(),
+            revocations: Vec::new(),
             delivered: Vec::new(),
             date: Date::new(time_us / 1_000_000),
             now,
@@ -204,7 +217,9 @@ impl Shard {
             wheel: Wheel::new(now, SLOT),
             scanner: Scanner::new(JSON_DEPTH_MAX),
             inflater: Some(Inflater::new()),
-            authenticator: Authenticator::new(),
+            authenticator: Authenticator::new(seed.key_ring),
+            verifying: Verifying::new(seed.key_board),
+            rates: seed.rates,
             scratch: Some(Box::default()),
             input: vec![0; INPUT_SIZE],
             send_results: Vec::new(),
@@ -251,7 +266,8 @@ impl Shard {
                 continue;
             }
             self.wake.set_sleeping();
-            if self.delivery.port.inbox_is_empty() && self.control.stage() == self.stage {
+            let is_idle = self.delivery.port.inbox_is_empty() && !self.verifying.has_work();
+            if is_idle && self.control.stage() == self.stage {
                 parker.park(self.wait()).await;
             }
             self.wake.set_awake();
@@ -265,9 +281,13 @@ impl Shard {
         self.time_us = clock::unix_us();
         self.delivery.date.set(self.time_us / 1_000_000);
         self.take_ready();
+        self.verify_waiting();
         self.read_listed();
         self.drain_inbox();
+        self.welcome_arrivals();
+        self.keep_revocations();
         self.run_timers();
+        self.broker.run_timers(self.time_us, &mut self.delivery);
         self.deliver_runs(began);
         self.flush_mesh();
         self.flush();
@@ -277,6 +297,7 @@ impl Shard {
         self.count_turn(began);
         !self.delivery.again.is_empty()
             || !self.delivery.dirty.is_empty()
+            || self.verifying.has_work()
             || !self.delivery.port.inbox_is_empty()
     }
 
@@ -330,7 +351,7 @@ impl Shard {
     }
 
     /// Runs one connection's handling; a panic in it ends that connection.
-    fn guard(&mut self, key: Key, handle: fn(&mut Shard, Key)) {
+    pub(super) fn guard(&mut self, key: Key, handle: fn(&mut Shard, Key)) {
         // What a panic may leave behind: this connection's state (it is removed) and the taken
         // scratch buffers (they are replaced); the broker's and the table's calls complete before
         // they hand out anything that could panic.
@@ -371,7 +392,11 @@ impl Shard {
         let deliver = self.deliver_since.map(|since| until(since + delay_max));
         let accept = self.accept_resumes.map(until);
         let mesh = self.mesh_is_behind.then_some(MESH_RETRY);
-        [timer, deliver, accept, mesh].into_iter().flatten().min().unwrap_or(PARK_MAX)
+        let broker = self
+            .broker
+            .next_due_us()
+            .map(|due_us| Duration::from_micros(due_us.saturating_sub(clock::unix_us())));
+        [timer, deliver, accept, mesh, broker].into_iter().flatten().min().unwrap_or(PARK_MAX)
     }
 
     pub(super) fn pause_accepting(&mut self, pause_ms: u64) {

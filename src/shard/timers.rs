@@ -6,8 +6,10 @@ use std::time::Duration;
 use super::connection::{Connection, Door, Phase};
 use super::options::Options;
 use super::run::Shard;
-use crate::model::close::{Close, CloseCause, NORMAL};
+use crate::model::application::Applications;
+use crate::model::close::{Close, CloseCause, NORMAL, UNAUTHORIZED};
 use crate::model::refusal::{Refusal, Refused};
+use crate::model::token::TokenExpiry;
 use crate::proto::http1::{Progress, Terms};
 use crate::proto::sse;
 use crate::proto::ws::frame;
@@ -35,6 +37,20 @@ enum Due {
     CloseIdle,
     /// Send an event stream's heartbeat.
     Heartbeat,
+    /// Tell the client that its token has expired.
+    TellExpired,
+    /// Close, because the token has expired and no other was presented.
+    CloseExpired,
+}
+
+/// What decides about deadlines.
+#[derive(Clone, Copy)]
+struct Rules<'a> {
+    now: Tick,
+    /// Wall clock, Unix seconds; tokens expire by it.
+    unix_s: u64,
+    options: &'a Options,
+    applications: &'a Applications,
 }
 
 impl Shard {
@@ -47,7 +63,7 @@ impl Shard {
             let Some(connection) = self.delivery.connections.get(key) else { continue };
             // A connection scheduled again for an earlier time left this entry behind.
             if connection.timer_due.is_due(now) {
-                let due = due(connection, now, &self.delivery.options);
+                let due = due(connection, self.rules());
                 self.act(key, due);
             }
         }
@@ -58,12 +74,26 @@ impl Shard {
     /// it would. Call when something with a shorter deadline has begun.
     pub(super) fn reschedule(&mut self, key: Key) {
         let now = self.delivery.now;
-        let options = self.delivery.options;
-        let Some(connection) = self.delivery.connections.get_mut(key) else { return };
-        let at = next_look(connection, now, &options);
+        let Some(connection) = self.delivery.connections.get(key) else { return };
+        let at = next_look(connection, self.rules());
         if connection.timer_due.since_ms(at) > 0 || connection.timer_due.is_due(now) {
+            self.look_at(key, at);
+        }
+    }
+
+    fn look_at(&mut self, key: Key, at: Tick) {
+        if let Some(connection) = self.delivery.connections.get_mut(key) {
             connection.timer_due = at;
             self.wheel.schedule(key, at);
+        }
+    }
+
+    fn rules(&self) -> Rules<'_> {
+        Rules {
+            now: self.delivery.now,
+            unix_s: self.time_us / 1_000_000,
+            options: &self.delivery.options,
+            applications: &self.delivery.applications,
         }
     }
 
@@ -81,13 +111,14 @@ impl Shard {
                 self.delivery.close_websocket(key, &close, CloseCause::Idle);
             }
             Due::Heartbeat => self.heartbeat(key),
+            Due::TellExpired => self.tell_expired(key),
+            Due::CloseExpired => {
+                let close = Close::new(UNAUTHORIZED, "The token has expired!");
+                self.delivery.close_websocket(key, &close, CloseCause::Expired);
+            }
         }
-        let now = self.delivery.now;
-        let options = self.delivery.options;
-        if let Some(connection) = self.delivery.connections.get_mut(key) {
-            let next = next_look(connection, now, &options);
-            connection.timer_due = next;
-            self.wheel.schedule(key, next);
+        if let Some(connection) = self.delivery.connections.get(key) {
+            self.look_at(key, next_look(connection, self.rules()));
         }
     }
 
@@ -114,14 +145,47 @@ impl Shard {
 }
 
 /// When the wheel should look at the connection next.
-fn next_look(connection: &Connection, now: Tick, options: &Options) -> Tick {
-    match due(connection, now, options) {
+fn next_look(connection: &Connection, rules: Rules<'_>) -> Tick {
+    match due(connection, rules) {
         Due::Later(at) => at,
-        _ => now.after(SLOT),
+        _ => rules.now.after(SLOT),
     }
 }
 
-fn due(connection: &Connection, now: Tick, options: &Options) -> Due {
+fn due(connection: &Connection, rules: Rules<'_>) -> Due {
+    let due = silence(connection, rules);
+    let (Phase::Open, Due::Later(at)) = (connection.phase, due) else { return due };
+    match expiry(connection, rules) {
+        Some(Due::Later(expires)) if expires.is_due(at) => Due::Later(expires),
+        None | Some(Due::Later(_)) => due,
+        Some(expired) => expired,
+    }
+}
+
+/// What the end of the connection's token brings.
+fn expiry(connection: &Connection, rules: Rules<'_>) -> Option<Due> {
+    let expires_s = u64::from(connection.expires_s?.get());
+    let app = match &connection.door {
+        Door::Http(_) => return None,
+        Door::WebSocket(door) => door.app,
+        Door::Stream(door) => door.app,
+    };
+    let TokenExpiry::Close { grace_ms } = rules.applications.get(app).token_expiry else {
+        return None;
+    };
+    let (at_s, then) = if connection.flags.expiry_told {
+        (expires_s + u64::from(grace_ms.div_ceil(1000)), Due::CloseExpired)
+    } else {
+        (expires_s, Due::TellExpired)
+    };
+    let left = Duration::from_secs(at_s.saturating_sub(rules.unix_s));
+    // The wheel knows nothing beyond 24 days: it looks again then.
+    Some(if left.is_zero() { then } else { Due::Later(rules.now.after(left)) })
+}
+
+/// What the connection's silence, or the slowness of what is under way, brings.
+fn silence(connection: &Connection, rules: Rules<'_>) -> Due {
+    let Rules { now, options, .. } = rules;
     match connection.phase {
         Phase::Closing(cause) => {
             let limit = match connection.door {
@@ -141,7 +205,9 @@ fn due(connection: &Connection, now: Tick, options: &Options) -> Due {
             Door::Http(door) => {
                 let http = &options.http;
                 match door.decoder.progress() {
-                    _ if !door.answers.is_empty() => Due::Later(now.after(http.head_timeout)),
+                    _ if !door.answers.is_empty() || door.held.is_some() => {
+                        Due::Later(now.after(http.head_timeout))
+                    }
                     Progress::Head => after(
                         connection.began,
                         http.head_timeout,
@@ -166,9 +232,11 @@ fn due(connection: &Connection, now: Tick, options: &Options) -> Due {
                     }
                 }
             }
-            Door::WebSocket(_) => {
+            Door::WebSocket(door) => {
                 let websocket = &options.websocket;
-                let idle = after(connection.heard, websocket.idle_timeout, now, Due::CloseIdle);
+                let limits = rules.applications.get(door.app).limits;
+                let idle_timeout = Duration::from_millis(u64::from(limits.idle_timeout_ms));
+                let idle = after(connection.heard, idle_timeout, now, Due::CloseIdle);
                 if let (Due::Later(at), true) = (idle, connection.flags.pinged) {
                     // The pong moves `heard` without a word to the wheel: look again in time for
                     // the next ping, not only when silence would be over.
@@ -199,7 +267,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::model::application::AppIndex;
+    use crate::model::application::{AppIndex, AppLimits, Application};
     use crate::model::identity::Identity;
     use crate::model::rights::Rights;
     use crate::proto::ws::{Closing, Reader};
@@ -219,8 +287,14 @@ mod tests {
             window: None,
             welcomed: true,
             closing: Closing::Open,
+            presented: None,
+            buckets: None,
         });
         let options = Options::default();
+        let limits = AppLimits { idle_timeout_ms: 60_000, ..AppLimits::default() };
+        let application = Application { limits, ..Application::new("a") };
+        let applications = Applications::new(vec![application], None);
+        let rules = |now| Rules { now, unix_s: 0, options: &options, applications: &applications };
         let (mut pinged_at, mut look) = (Vec::new(), Tick(0));
         for now in (0..600_000).step_by(50).map(Tick) {
             let answered = answer_ms.zip(pinged_at.last());
@@ -230,7 +304,7 @@ mod tests {
             if !look.is_due(now) {
                 continue;
             }
-            match due(&connection, now, &options) {
+            match due(&connection, rules(now)) {
                 Due::Ping => {
                     connection.flags.pinged = true;
                     pinged_at.push(now.0);
@@ -238,7 +312,7 @@ mod tests {
                 Due::CloseIdle => return (pinged_at, Some(now.0)),
                 other => assert!(matches!(other, Due::Later(_)), "{other:?}"),
             }
-            look = next_look(&connection, now, &options);
+            look = next_look(&connection, rules(now));
         }
         (pinged_at, None)
     }

@@ -95,15 +95,18 @@ pub enum PublishDoor {
     RealtimeWebSocket,
     /// buzzPost at the root path.
     BuzzPost,
+    /// `type:"message"` over a Realtime WebSocket.
+    RealtimeInbound,
 }
 
 impl PublishDoor {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [PublishDoor; 4] = [
+    pub const ALL: [PublishDoor; 5] = [
         PublishDoor::Native,
         PublishDoor::RealtimeHttp,
         PublishDoor::RealtimeWebSocket,
         PublishDoor::BuzzPost,
+        PublishDoor::RealtimeInbound,
     ];
 
     /// The metric label.
@@ -113,6 +116,7 @@ impl PublishDoor {
             PublishDoor::RealtimeHttp => "realtime_http",
             PublishDoor::RealtimeWebSocket => "realtime_websocket",
             PublishDoor::BuzzPost => "buzzpost",
+            PublishDoor::RealtimeInbound => "realtime_inbound",
         }
     }
 }
@@ -169,6 +173,8 @@ pub struct ShardCounters {
     pub publish_to_flush: Histogram,
     /// Time a turn took, waiting excluded.
     pub turn_duration: Histogram,
+    /// Time the verification of one token's signature took.
+    pub token_verification: Histogram,
 }
 
 impl ShardCounters {
@@ -304,7 +310,7 @@ mod tests {
         counters.publish(PublishDoor::BuzzPost, AppIndex(2), 1);
         counters.publish(PublishDoor::BuzzPost, AppIndex(900), 1);
         let seen = counters.publishes().iter().map(|app| app.each_ref().map(Counter::get));
-        assert_eq!(seen.collect::<Vec<_>>(), [[0; 4], [3, 0, 0, 0], [0, 0, 0, 2]]);
+        assert_eq!(seen.collect::<Vec<_>>(), [[0; 5], [3, 0, 0, 0, 0], [0, 0, 0, 2, 0]]);
     }
 
     #[test]

@@ -135,6 +135,11 @@ fn histograms(page: &mut Exposition<'_>, shards: &[ShardCounters]) {
         shards.iter().fold(Reading::EMPTY, |all, shard| all.plus(&shard.publish_to_flush.read()));
     let help = "From a publish's acceptance to the end of the flush that carried it.";
     page.family("fanwire_publish_to_flush_seconds", Kind::Histogram, help).histogram(&[], &latency);
+    let verification =
+        shards.iter().fold(Reading::EMPTY, |all, shard| all.plus(&shard.token_verification.read()));
+    let help = "Time the verification of one token's signature took.";
+    let mut family = page.family("fanwire_token_verification_seconds", Kind::Histogram, help);
+    family.histogram(&[], &verification);
     let help = "Time a turn took, waiting excluded.";
     let mut family = page.family("fanwire_turn_duration_seconds", Kind::Histogram, help);
     for (index, shard) in shards.iter().enumerate() {

@@ -11,6 +11,7 @@
 use super::chunked::Chunked;
 use super::framing::{Framing, is_token_byte};
 use super::head::{Head, Index, Terms};
+use super::held::Held;
 use super::limits::{Limits, SizeLimit};
 use super::partial::{PartialBody, PartialHead, Transfer};
 use super::scan;
@@ -26,6 +27,20 @@ pub struct Request<'a> {
     pub head: Head<'a>,
     /// The content, without its transfer coding.
     pub body: &'a [u8],
+    head_bytes: &'a [u8],
+    index: &'a Index,
+}
+
+impl<'a> Request<'a> {
+    pub(super) fn new(head_bytes: &'a [u8], index: &'a Index, body: &'a [u8]) -> Request<'a> {
+        Request { head: index.head(head_bytes), body, head_bytes, index }
+    }
+
+    /// A copy that can be served later.
+    #[must_use]
+    pub fn hold(&self) -> Held {
+        Held::new(self.head_bytes, self.index, self.body)
+    }
 }
 
 /// What a call found.
@@ -204,7 +219,7 @@ impl Decoder {
         let before_body = input.len() - rest.len();
         match body_size {
             Some(body_size) => {
-                let request = Request { head: scratch.index.head(head), body: &rest[..body_size] };
+                let request = Request::new(head, &scratch.index, &rest[..body_size]);
                 Ok(self.finish(before_body + body_size, request))
             }
             None => self.await_body(head.to_vec(), limit, rest, before_body, scratch),
@@ -279,7 +294,7 @@ impl Decoder {
         }
         let body = &*scratch.whole.insert(body);
         let (head, content) = body.bytes.split_at(body.index.head_size());
-        Ok(self.finish(taken, Request { head: body.index.head(head), body: content }))
+        Ok(self.finish(taken, Request::new(head, &body.index, content)))
     }
 
     fn finish<'a>(&mut self, consumed: usize, request: Request<'a>) -> (usize, Decoded<'a>) {

@@ -32,7 +32,7 @@ pub fn problem(
     for (name, value) in demanded_fields(refused.refusal).iter().chain(fields) {
         response = response.header(name, value);
     }
-    if let Some(seconds) = entry.retry_after {
+    if let Some(seconds) = refused.retry_after() {
         response = response.header_number("Retry-After", u64::from(seconds));
     }
     response.finish_apart("application/problem+json", body_size);

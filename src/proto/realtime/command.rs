@@ -18,6 +18,9 @@ pub enum Command<'a> {
     Publish(Publish<'a>),
     /// `{"type":"message","data":{…}}`: a publish to the application's inbound topic.
     Message(Publish<'a>),
+    /// `{"type":"authenticate","data":{"token":T}}`: a new token for the open connection. Ours; the
+    /// platform has no such frame.
+    Authenticate(Cow<'a, str>),
 }
 
 /// What a `publish` or `message` frame carries.
@@ -55,7 +58,7 @@ pub enum CommandError {
     Shape,
     /// A field is missing or of another type.
     Field(&'static str),
-    /// `type` is none of the four.
+    /// `type` is none of the five.
     Type,
 }
 
@@ -83,6 +86,10 @@ pub fn parse_command<'a>(
         "publish" => {
             let topic = topic_of(&data)?;
             Ok(Command::Publish(publish(&data, topic)?))
+        }
+        "authenticate" => {
+            let [token] = data.fields(["token"])?;
+            Ok(Command::Authenticate(required(token, "token")?))
         }
         "message" => Ok(Command::Message(publish(&data, Cow::Borrowed(""))?)),
         _ => Err(CommandError::Type),
@@ -187,6 +194,10 @@ mod tests {
                 payload: "\"\"",
                 id: Some("x".into()),
             })),
+        );
+        check(
+            r#"{"type":"authenticate","data":{"token":"a.b.c"}}"#,
+            &Ok(Command::Authenticate("a.b.c".into())),
         );
         check(
             r#"{"type":"message","data":{"messageType":"broadcast","compress":true,"payload":{"n": 1.50}}}"#,

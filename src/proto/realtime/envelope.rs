@@ -4,7 +4,9 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 
 use crate::model::id::ConnectionId;
+use crate::model::identity::Identity;
 use crate::model::message::{Message, Publisher};
+use crate::model::refusal::Refused;
 use crate::proto::encode::append_payload;
 use crate::proto::json;
 
@@ -29,18 +31,19 @@ pub fn envelope(out: &mut Vec<u8>, message: &Message, positions: bool) {
     out.push(b'}');
 }
 
-fn wrapper(out: &mut Vec<u8>, message: &Message, publisher: &Publisher) {
-    let _ =
-        write!(out, "{{\"client\":{{\"connectionId\":\"{}\",\"subject\":", publisher.connection);
+/// Appends who published: `{"connectionId":S,"subject":S,"permissions":[S…]}`.
+pub fn client(out: &mut Vec<u8>, publisher: &Publisher) {
+    let _ = write!(out, "{{\"connectionId\":\"{}\",\"subject\":", publisher.connection);
     json::escape_into(out, &publisher.subject);
-    out.extend_from_slice(b",\"permissions\":[");
-    for (index, permission) in publisher.permissions.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        json::escape_into(out, permission);
-    }
-    out.extend_from_slice(b"]},\"payload\":");
+    out.extend_from_slice(b",\"permissions\":");
+    permissions(out, &publisher.permissions);
+    out.push(b'}');
+}
+
+fn wrapper(out: &mut Vec<u8>, message: &Message, publisher: &Publisher) {
+    out.extend_from_slice(b"{\"client\":");
+    client(out, publisher);
+    out.extend_from_slice(b",\"payload\":");
     append_payload(out, &message.publication.payload);
     out.extend_from_slice(b",\"id\":");
     match &message.publication.client_id {
@@ -50,6 +53,17 @@ fn wrapper(out: &mut Vec<u8>, message: &Message, publisher: &Publisher) {
         }
     }
     out.push(b'}');
+}
+
+fn permissions(out: &mut Vec<u8>, permissions: &[String]) {
+    out.push(b'[');
+    for (index, permission) in permissions.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        json::escape_into(out, permission);
+    }
+    out.push(b']');
 }
 
 /// Appends a welcome on `topic`: `main` right after the upgrade, then one per subscribe.
@@ -82,6 +96,51 @@ pub fn ack(out: &mut Vec<u8>, id: &str) {
     out.extend_from_slice(b"}}");
 }
 
+/// When a token expires and, unless a new one is presented, its connection is closed; Unix seconds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Expiry {
+    /// From then on the token is not valid.
+    pub expires_at: u64,
+    /// Then the connection is closed.
+    pub closes_at: u64,
+}
+
+/// Appends the notice that the connection's token has expired. Ours; the platform judges tokens at
+/// the upgrade only.
+pub fn expired(out: &mut Vec<u8>, expiry: Expiry) {
+    let Expiry { expires_at, closes_at } = expiry;
+    let _ = write!(
+        out,
+        "{{\"topic\":\"priv/session\",\"messageType\":\"expired\",\
+         \"data\":{{\"expiresAt\":{expires_at},\"closesAt\":{closes_at}}}}}"
+    );
+}
+
+/// Appends the answer to an accepted `authenticate`: who the connection is from now on.
+pub fn authenticated(out: &mut Vec<u8>, identity: &Identity) {
+    out.extend_from_slice(b"{\"topic\":\"priv/session\",\"messageType\":\"authenticated\",");
+    out.extend_from_slice(b"\"data\":{\"permissions\":");
+    permissions(out, &identity.rights.presented);
+    out.extend_from_slice(b",\"expiresAt\":");
+    match identity.expires_at {
+        Some(expires_at) => {
+            let _ = write!(out, "{expires_at}");
+        }
+        None => out.extend_from_slice(b"null"),
+    }
+    out.extend_from_slice(b"}}");
+}
+
+/// Appends the answer to a refused `authenticate`: the connection goes on as it was.
+pub fn refused(out: &mut Vec<u8>, refused: &Refused) {
+    out.extend_from_slice(b"{\"topic\":\"priv/session\",\"messageType\":\"refused\",");
+    out.extend_from_slice(b"\"data\":{\"code\":");
+    json::escape_into(out, refused.refusal.entry().code);
+    out.extend_from_slice(b",\"detail\":");
+    json::escape_into(out, &refused.detail);
+    out.extend_from_slice(b"}}");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,6 +148,8 @@ mod tests {
     use crate::model::id::{ConnectionIds, MessageId};
     use crate::model::message::{Payload, Publication};
     use crate::model::position::{Epoch, Position};
+    use crate::model::refusal::Refusal;
+    use crate::model::rights::Rights;
     use crate::model::shard::ShardIndex;
     use crate::model::topic::TopicName;
     use crate::stdx::slab::Key;
@@ -155,6 +216,25 @@ mod tests {
         assert_eq!(
             text(|out| ack(out, "x\"y")),
             r#"{"topic":"priv/acks","messageType":"ack","data":{"data":"x\"y"}}"#
+        );
+    }
+    #[test]
+    fn the_notices_about_tokens() {
+        let expiry = Expiry { expires_at: 17, closes_at: 47 };
+        assert_eq!(
+            text(|out| expired(out, expiry)),
+            r#"{"topic":"priv/session","messageType":"expired","data":{"expiresAt":17,"closesAt":47}}"#
+        );
+        let rights = Rights::of_permissions(vec!["a\"b".to_owned()]);
+        let identity = Identity { expires_at: Some(99), ..Identity::without_token(rights) };
+        assert_eq!(
+            text(|out| authenticated(out, &identity)),
+            r#"{"topic":"priv/session","messageType":"authenticated","data":{"permissions":["a\"b"],"expiresAt":99}}"#
+        );
+        let why = Refused::new(Refusal::Unauthorized, "the token has expired");
+        assert_eq!(
+            text(|out| refused(out, &why)),
+            r#"{"topic":"priv/session","messageType":"refused","data":{"code":"unauthorized","detail":"the token has expired"}}"#
         );
     }
 }

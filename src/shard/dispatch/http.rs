@@ -1,6 +1,5 @@
 //! HTTP requests: admitted at their head, served when whole, answered in order.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::StatusCode;
@@ -9,13 +8,13 @@ use super::super::answer::{Answer, AnswerBody, Cors};
 use super::super::connection::{Door, HttpDoor};
 use super::super::respond;
 use super::super::run::Shard;
+use super::entry::{Entered, cors};
 use super::route::{Route, Routed, route};
-use crate::model::application::{AppIndex, Application, Applications, CorsOrigins};
+use crate::model::application::{AppIndex, Applications};
 use crate::model::close::CloseCause;
-use crate::model::identity::Identity;
-use crate::model::refusal::{Refusal, Refused};
+use crate::model::refusal::Refused;
 use crate::proto::http1::{
-    CONTINUE, Decoded, Decoder, Framing, Head, Limits, Progress, Query, Request, Response,
+    CONTINUE, Decoded, Decoder, Framing, Head, Held, Limits, Progress, Request, Response,
     SizeLimit, Terms, decode_segment, problem,
 };
 use crate::shard::options::Options;
@@ -49,7 +48,7 @@ impl Shard {
             // The stop has made it the last: nothing behind it would be answered.
             return bytes.len();
         }
-        if must_wait(door, bytes, options.http.pipeline_depth_max) {
+        if door.held.is_some() || must_wait(door, bytes, options.http.pipeline_depth_max) {
             return 0;
         }
         let mut decoder = std::mem::take(&mut door.decoder);
@@ -106,15 +105,22 @@ impl Shard {
         let head = &request.head;
         let mut exchange = Exchange { key, terms: head.terms(), cors: Cors::Absent };
         match route(head) {
-            Routed::Route(route) => {
-                if let Err(refused) = self.serve_route(&mut exchange, route, request) {
-                    self.refuse(exchange, &refused, &[]);
+            Routed::Route(route) => match self.serve_route(&mut exchange, route, request) {
+                Err(refused) if route.is_stream() && refused.retry_after().is_some() => {
+                    self.shed_stream(exchange, &refused);
                 }
-            }
+                Err(refused) => self.refuse(exchange, &refused, &[]),
+                Ok(()) => {}
+            },
             Routed::Options(route, allow) => self.options(exchange, route, head, allow),
             Routed::Refused(refused, "") => self.refuse(exchange, &refused, &[]),
             Routed::Refused(refused, allow) => self.refuse(exchange, &refused, &[("Allow", allow)]),
         }
+    }
+
+    /// Serves a request that was held while its token was judged.
+    pub(in crate::shard) fn serve_held(&mut self, key: Key, held: &Held) {
+        self.serve(key, &held.request());
     }
 
     fn serve_route(
@@ -123,89 +129,31 @@ impl Shard {
         route: Route<'_>,
         request: &Request<'_>,
     ) -> Result<(), Refused> {
+        let Some(gate) = route.gate() else {
+            match route {
+                Route::Live => self.liveness_page(*exchange),
+                Route::Ready => self.readiness_page(*exchange),
+                Route::Metrics => self.metrics(*exchange),
+                Route::OpenApi => self.openapi_page(*exchange),
+                _ => self.page(*exchange),
+            }
+            return Ok(());
+        };
+        let Some(entered) = self.enter(exchange, route, gate, request)? else { return Ok(()) };
         let head = &request.head;
+        let Entered { app, identity } = &entered;
+        let (app, rights) = (*app, &identity.rights);
         match route {
-            Route::Page => self.page(*exchange),
-            Route::Live => self.liveness_page(*exchange),
-            Route::Ready => self.readiness_page(*exchange),
-            Route::Metrics => self.metrics(*exchange),
-            Route::BuzzStream => {
-                let (app, identity) = self.enter_buzzpost(exchange, head)?;
-                self.open_buzzpost_stream(*exchange, app, &identity.rights, head)?;
+            Route::BuzzStream => self.open_buzzpost_stream(*exchange, &entered, head),
+            Route::Events(_) => self.open_native_stream(*exchange, &entered, head),
+            Route::WebSocket(_) => self.upgrade(*exchange, entered, head),
+            Route::BuzzPublish => self.publish_buzzpost(*exchange, app, rights, request.body),
+            Route::Topic(_, topic) => self.publish_topic(*exchange, app, rights, topic, request),
+            Route::Batch(_) => self.publish_batch(*exchange, app, rights, request.body),
+            Route::RealtimePublish(_) => {
+                self.publish_realtime(*exchange, app, rights, request.body)
             }
-            Route::BuzzPublish => {
-                let (app, identity) = self.enter_buzzpost(exchange, head)?;
-                self.publish_buzzpost(*exchange, app, &identity.rights, request.body)?;
-            }
-            Route::WebSocket(app) => {
-                let (app, identity) = self.enter(exchange, app, head)?;
-                self.upgrade(*exchange, app, identity, head)?;
-            }
-            Route::Events(app) => {
-                let (app, identity) = self.enter(exchange, app, head)?;
-                self.open_native_stream(*exchange, app, &identity.rights, head)?;
-            }
-            Route::Topic(app, topic) => {
-                let (app, identity) = self.enter(exchange, app, head)?;
-                self.publish_topic(*exchange, app, &identity.rights, topic, request)?;
-            }
-            Route::Batch(app) => {
-                let (app, identity) = self.enter(exchange, app, head)?;
-                self.publish_batch(*exchange, app, &identity.rights, request.body)?;
-            }
-            Route::RealtimePublish(app) => {
-                let (app, identity) = self.enter(exchange, app, head)?;
-                self.publish_realtime(*exchange, app, &identity.rights, request.body)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Enters an application: it exists, serves, and the caller has rights in it.
-    fn enter(
-        &self,
-        exchange: &mut Exchange,
-        app: &str,
-        head: &Head<'_>,
-    ) -> Result<(AppIndex, Arc<Identity>), Refused> {
-        let id = decode_segment(app)?;
-        let Some(app) = self.delivery.applications.find(&id) else {
-            let detail = "no application of this name is configured";
-            return Err(Refused::new(Refusal::UnknownApplication, detail));
-        };
-        self.enter_index(exchange, app, head)
-    }
-
-    fn enter_buzzpost(
-        &self,
-        exchange: &mut Exchange,
-        head: &Head<'_>,
-    ) -> Result<(AppIndex, Arc<Identity>), Refused> {
-        let Some(app) = self.delivery.applications.buzzpost() else {
-            let detail = "the root path belongs to no application (buzzpost_application)";
-            return Err(Refused::new(Refusal::UnknownApplication, detail));
-        };
-        self.enter_index(exchange, app, head)
-    }
-
-    fn enter_index(
-        &self,
-        exchange: &mut Exchange,
-        app: AppIndex,
-        head: &Head<'_>,
-    ) -> Result<(AppIndex, Arc<Identity>), Refused> {
-        let application = self.delivery.applications.get(app);
-        exchange.cors = cors(app, application, head);
-        if !application.enabled {
-            return Err(Refused::new(Refusal::ApplicationDisabled, "ask its operator"));
-        }
-        let presented = presented_key(head)?;
-        match self.authenticator.authenticate(application, presented.as_deref()) {
-            Ok(identity) => Ok((app, Arc::clone(identity))),
-            Err(refusal) => Err(Refused::new(
-                refusal,
-                "present an API key of this application in X-API-Key, X-Secret or ?secret=",
-            )),
+            route => self.administer(*exchange, route, app, rights, request),
         }
     }
 
@@ -223,10 +171,10 @@ impl Shard {
             None => Cors::Absent,
         };
         self.answer_with(exchange.key, exchange.terms, |out, date| {
-            let origin = respond::allowed_origin(cors, &applications);
+            let fields = respond::cors_fields(cors, &applications);
             let response = Response::start(out, StatusCode::NO_CONTENT, exchange.terms, date);
-            let mut response = respond::with_origin(response.header("Allow", allow), origin);
-            if origin.is_some() {
+            let mut response = respond::with_fields(response.header("Allow", allow), &fields);
+            if matches!(cors, Cors::Any | Cors::Listed(..)) {
                 response = response
                     .header("Access-Control-Allow-Methods", allow)
                     .header("Access-Control-Allow-Headers", CORS_HEADERS)
@@ -246,12 +194,9 @@ impl Shard {
         self.count_refusal(exchange.key, refused);
         let applications = Arc::clone(&self.delivery.applications);
         self.answer_with(exchange.key, exchange.terms, |out, date| {
-            let origin = respond::allowed_origin(exchange.cors, &applications);
-            if fields.is_empty() {
-                respond::write_refusal(out, refused, exchange.terms, date, origin);
-            } else {
-                problem(out, refused, exchange.terms, date, fields);
-            }
+            let mut all = respond::cors_fields(exchange.cors, &applications);
+            all.extend(fields.iter().copied());
+            problem(out, refused, exchange.terms, date, &all);
         });
     }
 
@@ -363,9 +308,13 @@ fn admit(
             size_max: 2 * limits.realtime_payload_size_max + ENVELOPE_SIZE,
             key: "twice applications.limits.realtime_payload_size_max",
         },
+        Route::Unsubscribe(_) | Route::Revoke(_) => ADMINISTRATION,
         _ => NONE,
     })
 }
+
+/// Bodies of administration: 50 patterns or a subject.
+const ADMINISTRATION: SizeLimit = SizeLimit { size_max: 64 * 1024, key: "a fixed limit" };
 
 /// Room for what stands around a payload in a publish body.
 const ENVELOPE_SIZE: usize = 4096;
@@ -373,12 +322,7 @@ const ENVELOPE_SIZE: usize = 4096;
 fn application_of(route: Route<'_>, applications: &Applications) -> Option<AppIndex> {
     match route {
         Route::BuzzStream | Route::BuzzPublish => applications.buzzpost(),
-        Route::WebSocket(app)
-        | Route::Events(app)
-        | Route::Topic(app, _)
-        | Route::Batch(app)
-        | Route::RealtimePublish(app) => applications.find(&decode_segment(app).ok()?),
-        Route::Page | Route::Live | Route::Ready | Route::Metrics => None,
+        route => applications.find(&decode_segment(route.application()?).ok()?),
     }
 }
 
@@ -387,34 +331,6 @@ fn limits(options: &Options) -> Limits {
         target: SizeLimit { size_max: options.http.target_size_max, key: "http.target_size_max" },
         head: SizeLimit { size_max: options.http.head_size_max, key: "http.head_size_max" },
     }
-}
-
-fn cors(app: AppIndex, application: &Application, head: &Head<'_>) -> Cors {
-    let Some(origin) = head.headers.text("origin") else { return Cors::Absent };
-    match &application.cors_origins {
-        CorsOrigins::Any => Cors::Any,
-        CorsOrigins::List(origins) => origins
-            .iter()
-            .position(|known| **known == *origin)
-            .and_then(|index| u16::try_from(index).ok())
-            .map_or(Cors::Absent, |index| Cors::Listed(app, index)),
-    }
-}
-
-/// The API key as presented: a header of either name, else `?secret=` (buzzPost's form).
-fn presented_key<'a>(head: &Head<'a>) -> Result<Option<Cow<'a, str>>, Refused> {
-    for name in ["x-api-key", "x-secret"] {
-        if let Some(key) = head.headers.single(name)? {
-            return Ok(Some(Cow::Borrowed(key)));
-        }
-    }
-    for pair in Query::new(head.query) {
-        let (name, value) = pair?;
-        if name == "secret" {
-            return Ok(Some(value));
-        }
-    }
-    Ok(None)
 }
 
 impl Exchange {

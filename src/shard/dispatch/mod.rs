@@ -1,8 +1,11 @@
 //! From what a codec found to what the broker does: one file per door.
 
+mod administration;
+mod entry;
 mod http;
 mod pages;
 mod publish;
 mod route;
+mod session;
 mod stream;
 mod websocket;

@@ -10,6 +10,9 @@ use crate::telemetry::{self, ProcessStats};
 /// The page at `/`: subscribes, publishes and shows what arrives. Self-contained.
 const PAGE: &[u8] = include_bytes!("page.html");
 
+/// Every route as OpenAPI 3.1; a test compares it with the routes there are.
+const OPENAPI: &[u8] = include_bytes!("openapi.json");
+
 /// Nothing but the page's own inline style and script, and calls to this server.
 const PAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
      script-src 'unsafe-inline'; connect-src 'self' ws: wss:; img-src data:; base-uri 'none'; \
@@ -40,6 +43,15 @@ impl Shard {
                 self.health(exchange, status, b"{\"status\":\"stopping\"}");
             }
         }
+    }
+
+    pub(super) fn openapi_page(&mut self, exchange: Exchange) {
+        self.answer_with(exchange.key, exchange.terms, |out, date| {
+            Response::start(out, StatusCode::OK, exchange.terms, date)
+                .header("Cache-Control", "no-cache")
+                .header("Access-Control-Allow-Origin", "*")
+                .finish("application/json", OPENAPI);
+        });
     }
 
     fn health(&mut self, exchange: Exchange, status: StatusCode, body: &'static [u8]) {

@@ -112,12 +112,18 @@ impl Shard {
             return Err(Refused::new(
                 Refusal::Forbidden,
                 format!(
-                    "publishing to {:?} is not among the key's rights",
+                    "publishing to {:?} is not among the caller's rights",
                     forbidden.topic.as_str()
                 ),
             ));
         }
         let count = u32::try_from(publications.len()).expect("bounded by publish.messages_max");
+        if let Some(first) = publications.clone().next() {
+            self.rates.take_publishes(first.app, count).map_err(|wait| {
+                let detail = "the application publishes faster than applications.limits.publishes";
+                Refused::new(Refusal::RateLimited, detail).retry_in(wait)
+            })?;
+        }
         let Some(first_ticket) = self.expect_outcomes(exchange, dialect, count) else {
             return Ok(());
         };
@@ -174,7 +180,7 @@ pub(super) fn native_topic(name: &str) -> Result<TopicName, Refused> {
     TopicName::native(name).map_err(bad_topic)
 }
 
-fn bad_topic(error: TopicError) -> Refused {
+pub(super) fn bad_topic(error: TopicError) -> Refused {
     Refused::new(Refusal::BadTopic, error.text())
 }
 

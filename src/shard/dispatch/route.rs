@@ -1,7 +1,8 @@
-//! Which route a request means.
+//! Which route a request means, and what a route asks of its caller.
 
 use http::Method;
 
+use crate::model::identity::Role;
 use crate::model::refusal::{Refusal, Refused};
 use crate::proto::http1::{Head, Query};
 
@@ -24,12 +25,106 @@ pub(super) enum Route<'a> {
     Batch(&'a str),
     /// `POST /api/topics/{app}/publish`: a Realtime publish.
     RealtimePublish(&'a str),
+    /// `POST /api/topics/{app}/unsubscribe`: ends a subject's subscriptions.
+    Unsubscribe(&'a str),
+    /// `DELETE /api/connections/{app}`: closes every connection.
+    CloseAll(&'a str),
+    /// `DELETE /api/connections/{app}/{connection}`: closes one.
+    CloseOne(&'a str, &'a str),
+    /// `GET /v1/{app}`: how much of everything there is.
+    Counts(&'a str),
+    /// `GET /v1/{app}/topics`: topics with subscribers.
+    Topics(&'a str),
+    /// `GET /v1/{app}/presence?topic=…`: who is on a topic.
+    Presence(&'a str),
+    /// `GET /v1/{app}/connections`: connections, paged.
+    Connections(&'a str),
+    /// `GET /v1/{app}/connections/{connection}`: one of them.
+    Connection(&'a str, &'a str),
+    /// `POST /v1/{app}/revocations`: revokes tokens and ends their sessions.
+    Revoke(&'a str),
     /// `GET /api/health/status`, `/health/live`.
     Live,
     /// `GET /health/ready`.
     Ready,
     /// `GET /metrics`.
     Metrics,
+    /// `GET /openapi.json`: all of this as OpenAPI 3.1.
+    OpenApi,
+}
+
+/// What a route asks of those who come through it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Gate {
+    /// Roles whose tokens count, in the order in which their keys are tried.
+    pub(super) roles: &'static [Role],
+    /// Whose address list counts.
+    pub(super) side: Role,
+}
+
+impl Gate {
+    /// Clients of the platform: `authKey` and nothing else.
+    const CLIENT: Gate = Gate { roles: &[Role::Client], side: Role::Client };
+    /// Subscribers of the native routes, be they clients or backends.
+    const READER: Gate = Gate { roles: &[Role::Client, Role::Admin], side: Role::Client };
+    /// Publishers of the native routes; a client's token may publish what its permissions say.
+    const WRITER: Gate = Gate { roles: &[Role::Admin, Role::Client], side: Role::Admin };
+    /// Backends: `adminKey` and nothing else.
+    const BACKEND: Gate = Gate { roles: &[Role::Admin], side: Role::Admin };
+}
+
+impl<'a> Route<'a> {
+    /// The application that the path names; `None` also for buzzPost's, which the root path means.
+    pub(super) fn application(self) -> Option<&'a str> {
+        match self {
+            Route::WebSocket(app)
+            | Route::Events(app)
+            | Route::Topic(app, _)
+            | Route::Batch(app)
+            | Route::RealtimePublish(app)
+            | Route::Unsubscribe(app)
+            | Route::CloseAll(app)
+            | Route::CloseOne(app, _)
+            | Route::Counts(app)
+            | Route::Topics(app)
+            | Route::Presence(app)
+            | Route::Connections(app)
+            | Route::Connection(app, _)
+            | Route::Revoke(app) => Some(app),
+            Route::Page
+            | Route::BuzzStream
+            | Route::BuzzPublish
+            | Route::Live
+            | Route::Ready
+            | Route::Metrics
+            | Route::OpenApi => None,
+        }
+    }
+
+    /// What it asks of its caller; `None` where it asks nothing.
+    pub(super) fn gate(self) -> Option<Gate> {
+        match self {
+            Route::WebSocket(_) => Some(Gate::CLIENT),
+            Route::BuzzStream | Route::Events(_) | Route::Presence(_) => Some(Gate::READER),
+            Route::BuzzPublish | Route::Topic(..) | Route::Batch(_) => Some(Gate::WRITER),
+            Route::RealtimePublish(_)
+            | Route::Unsubscribe(_)
+            | Route::CloseAll(_)
+            | Route::CloseOne(..)
+            | Route::Counts(_)
+            | Route::Topics(_)
+            | Route::Connections(_)
+            | Route::Connection(..)
+            | Route::Revoke(_) => Some(Gate::BACKEND),
+            Route::Page | Route::Live | Route::Ready | Route::Metrics | Route::OpenApi => None,
+        }
+    }
+
+    /// Whether its answer is a stream, which a browser opens again by itself unless it is told
+    /// anything but 200 (WHATWG HTML §9.2.2).
+    pub(super) fn is_stream(self) -> bool {
+        matches!(self, Route::BuzzStream | Route::Events(_))
+    }
 }
 
 /// What was found at a path.
@@ -43,39 +138,67 @@ pub(super) enum Routed<'a> {
     Refused(Refused, &'static str),
 }
 
-const GET: &str = "GET, HEAD, OPTIONS";
-const POST: &str = "POST, OPTIONS";
-const BOTH: &str = "GET, HEAD, POST, OPTIONS";
+/// The routes of one path, by method.
+#[derive(Clone, Copy, Default)]
+struct Methods<'a> {
+    get: Option<Route<'a>>,
+    post: Option<Route<'a>>,
+    delete: Option<Route<'a>>,
+}
+
+impl<'a> Methods<'a> {
+    fn get(route: Route<'a>) -> Self {
+        Methods { get: Some(route), ..Methods::default() }
+    }
+
+    fn post(route: Route<'a>) -> Self {
+        Methods { post: Some(route), ..Methods::default() }
+    }
+
+    fn delete(route: Route<'a>) -> Self {
+        Methods { delete: Some(route), ..Methods::default() }
+    }
+
+    /// The value of Allow (RFC 9110 §10.2.1).
+    fn allow(&self) -> &'static str {
+        match (self.get, self.post, self.delete) {
+            (Some(_), Some(_), _) => "GET, HEAD, POST, OPTIONS",
+            (Some(_), None, _) => "GET, HEAD, OPTIONS",
+            (None, Some(_), _) => "POST, OPTIONS",
+            (None, None, _) => "DELETE, OPTIONS",
+        }
+    }
+}
 
 /// Finds the route.
 pub(super) fn route<'a>(head: &Head<'a>) -> Routed<'a> {
     let wants_channels =
         Query::new(head.query).any(|pair| matches!(pair, Ok((name, _)) if name == "channels"));
     let get_root = if wants_channels { Route::BuzzStream } else { Route::Page };
-    let (get, post) = match head.path {
-        "*" => return Routed::Options(None, BOTH),
-        "/" => (Some(get_root), Some(Route::BuzzPublish)),
-        "/metrics" => (Some(Route::Metrics), None),
-        "/health/live" | "/api/health/status" => (Some(Route::Live), None),
-        "/health/ready" => (Some(Route::Ready), None),
+    let methods = match head.path {
+        "*" => return Routed::Options(None, "GET, HEAD, POST, DELETE, OPTIONS"),
+        "/" => Methods { post: Some(Route::BuzzPublish), ..Methods::get(get_root) },
+        "/metrics" => Methods::get(Route::Metrics),
+        "/health/live" | "/api/health/status" => Methods::get(Route::Live),
+        "/health/ready" => Methods::get(Route::Ready),
+        "/openapi.json" => Methods::get(Route::OpenApi),
         path => {
             let Some(found) = application_route(path) else {
-                let detail = "see the README for the routes there are";
+                let detail = "see /openapi.json for the routes there are";
                 return Routed::Refused(Refused::new(Refusal::UnknownRoute, detail), "");
             };
             found
         }
     };
-    let allow = match (get, post) {
-        (Some(_), Some(_)) => BOTH,
-        (Some(_), None) => GET,
-        _ => POST,
-    };
+    let allow = methods.allow();
     let found = match *head.method {
-        Method::GET | Method::HEAD => get,
-        Method::POST => post,
+        Method::GET | Method::HEAD => methods.get,
+        Method::POST => methods.post,
+        Method::DELETE => methods.delete,
         // A preflight asks on behalf of a POST; at the root, the page and the publish both answer.
-        Method::OPTIONS => return Routed::Options(post.or(get), allow),
+        Method::OPTIONS => {
+            return Routed::Options(methods.post.or(methods.get).or(methods.delete), allow);
+        }
         _ => None,
     };
     match found {
@@ -87,24 +210,51 @@ pub(super) fn route<'a>(head: &Head<'a>) -> Routed<'a> {
     }
 }
 
-type Methods<'a> = (Option<Route<'a>>, Option<Route<'a>>);
-
 fn application_route(path: &str) -> Option<Methods<'_>> {
     if let Some(app) = path.strip_prefix("/apps/") {
-        return is_segment(app).then_some((Some(Route::WebSocket(app)), None));
+        return is_segment(app).then(|| Methods::get(Route::WebSocket(app)));
     }
-    if let Some(rest) = path.strip_prefix("/api/topics/") {
-        let app = rest.strip_suffix("/publish")?;
-        return is_segment(app).then_some((None, Some(Route::RealtimePublish(app))));
+    if let Some(rest) = path.strip_prefix("/api/") {
+        return platform_route(rest);
     }
-    let (app, rest) = path.strip_prefix("/v1/")?.split_once('/')?;
+    let rest = path.strip_prefix("/v1/")?;
+    let Some((app, rest)) = rest.split_once('/') else {
+        return is_segment(rest).then(|| Methods::get(Route::Counts(rest)));
+    };
     if app.is_empty() {
         return None;
     }
-    match rest {
-        "events" => Some((Some(Route::Events(app)), None)),
-        "publish" => Some((None, Some(Route::Batch(app)))),
-        _ => Some((None, Some(Route::Topic(app, rest.strip_prefix("topics/")?)))),
+    Some(match rest {
+        "events" => Methods::get(Route::Events(app)),
+        "publish" => Methods::post(Route::Batch(app)),
+        "topics" => Methods::get(Route::Topics(app)),
+        "presence" => Methods::get(Route::Presence(app)),
+        "connections" => Methods::get(Route::Connections(app)),
+        "revocations" => Methods::post(Route::Revoke(app)),
+        _ => match rest.strip_prefix("connections/") {
+            Some(id) if is_segment(id) => Methods::get(Route::Connection(app, id)),
+            _ => Methods::post(Route::Topic(app, rest.strip_prefix("topics/")?)),
+        },
+    })
+}
+
+/// The platform's HTTP API (protocols.md §1.1).
+fn platform_route(rest: &str) -> Option<Methods<'_>> {
+    if let Some(rest) = rest.strip_prefix("topics/") {
+        let (app, what) = rest.split_once('/')?;
+        let is_known = is_segment(app);
+        return match what {
+            "publish" if is_known => Some(Methods::post(Route::RealtimePublish(app))),
+            "unsubscribe" if is_known => Some(Methods::post(Route::Unsubscribe(app))),
+            _ => None,
+        };
+    }
+    let rest = rest.strip_prefix("connections/")?;
+    match rest.split_once('/') {
+        None => is_segment(rest).then(|| Methods::delete(Route::CloseAll(rest))),
+        Some((app, id)) => {
+            (is_segment(app) && is_segment(id)).then(|| Methods::delete(Route::CloseOne(app, id)))
+        }
     }
 }
 

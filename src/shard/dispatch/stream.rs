@@ -1,15 +1,19 @@
 //! Opening a stream of server-sent events: the native form and buzzPost's.
 
 use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 
 use super::super::connection::{Door, StreamDoor};
 use super::super::respond;
 use super::super::run::Shard;
+use super::entry::Entered;
 use super::http::Exchange;
 use super::publish::native_topic;
-use crate::broker::SubscribeOutcome;
+use super::session::expires_s;
+use crate::broker::{Arrival, SubscribeOutcome};
 use crate::model::application::AppIndex;
 use crate::model::form::{Form, SseBody};
 use crate::model::position::Cursor;
@@ -25,8 +29,7 @@ impl Shard {
     pub(super) fn open_native_stream(
         &mut self,
         exchange: Exchange,
-        app: AppIndex,
-        rights: &Rights,
+        entered: &Entered,
         head: &Head<'_>,
     ) -> Result<(), Refused> {
         let mut body = SseBody::Native;
@@ -41,30 +44,30 @@ impl Shard {
                 _ => {}
             }
         }
-        self.open_stream(exchange, app, rights, head, "topics", body)
+        self.open_stream(exchange, entered, head, "topics", body)
     }
 
     /// `GET /?channels=a,b`: default events whose data is the payload's characters.
     pub(super) fn open_buzzpost_stream(
         &mut self,
         exchange: Exchange,
-        app: AppIndex,
-        rights: &Rights,
+        entered: &Entered,
         head: &Head<'_>,
     ) -> Result<(), Refused> {
-        self.open_stream(exchange, app, rights, head, "channels", SseBody::Raw)
+        self.open_stream(exchange, entered, head, "channels", SseBody::Raw)
     }
 
     fn open_stream(
         &mut self,
         exchange: Exchange,
-        app: AppIndex,
-        rights: &Rights,
+        entered: &Entered,
         head: &Head<'_>,
         list: &'static str,
         body: SseBody,
     ) -> Result<(), Refused> {
-        let topics = self.stream_topics(app, rights, head, list)?;
+        let Entered { app, identity } = entered;
+        let app = *app;
+        let topics = self.stream_topics(app, &identity.rights, head, list)?;
         let response_head = self.stream_head(exchange);
         if exchange.is_head() {
             self.answer_with(exchange.key, exchange.terms.closing(), |out, _| {
@@ -75,7 +78,9 @@ impl Shard {
         let homes: Vec<_> = topics.iter().map(|topic| self.broker.home_of(app, topic)).collect();
         let shared_id = homes.iter().all(|home| *home == homes[0]);
         let epoch = self.broker.epoch();
-        let limits = self.delivery.applications.get(app).limits;
+        let application = self.delivery.applications.get(app);
+        let limits = application.limits;
+        let expires_s = expires_s(application, identity);
         let now = self.delivery.now;
         let Some(connection) = self.delivery.connections.get_mut(exchange.key) else {
             return Ok(());
@@ -92,13 +97,22 @@ impl Shard {
         connection.flags.retry_owed = true;
         connection.flags.ends_when_flushed = true;
         connection.began = now;
+        connection.expires_s = expires_s;
         connection.outbound_size_max = u32::try_from(limits.outbound_size_max).unwrap_or(u32::MAX);
         connection.door = Door::Stream(StreamDoor {
+            app,
             pending: u32::try_from(topics.len()).expect("bounded by sse.topics_max"),
             cursor: (!shared_id).then(|| Box::new(Cursor::new(epoch))),
         });
         self.delivery.counters().upgrade(telemetry::Door::Sse);
-        self.broker.begin(exchange.key, app, Form::Sse { body, shared_id });
+        let arrival = Arrival {
+            app,
+            form: Form::Sse { body, shared_id },
+            connection: self.delivery.ids.id(self.delivery.shard, exchange.key),
+            identity: Arc::clone(identity),
+            is_present: false,
+        };
+        self.broker.begin(exchange.key, arrival, self.time_us, &mut self.delivery);
         for topic in topics {
             let outcome = self.broker.subscribe(exchange.key, topic, 0, &mut self.delivery);
             assert_eq!(outcome, SubscribeOutcome::Accepted, "the count was checked");
@@ -147,13 +161,26 @@ impl Shard {
         Ok(topics)
     }
 
+    /// Tells an event stream to come again later. Any status but 200 would make a browser give up
+    /// for good (WHATWG HTML §9.2.3), so it gets a stream that only says when to return and ends.
+    pub(super) fn shed_stream(&mut self, exchange: Exchange, refused: &Refused) {
+        self.count_refusal(exchange.key, refused);
+        let retry = Duration::from_secs(u64::from(refused.retry_after().unwrap_or(1)));
+        let mut answer = self.stream_head(exchange);
+        if !exchange.is_head() {
+            sse::append_retry(&mut answer, retry.max(self.delivery.options.sse.retry_delay));
+        }
+        self.answer_with(exchange.key, exchange.terms.closing(), |out, _| {
+            out.extend_from_slice(&answer);
+        });
+    }
+
     fn stream_head(&self, exchange: Exchange) -> Vec<u8> {
         let mut head = Vec::with_capacity(256);
         let applications = &self.delivery.applications;
         let response =
             Response::start(&mut head, StatusCode::OK, exchange.terms, &self.delivery.date);
-        let origin = respond::allowed_origin(exchange.cors, applications);
-        respond::with_origin(response, origin)
+        respond::with_fields(response, &respond::cors_fields(exchange.cors, applications))
             .header("Cache-Control", "no-cache, no-transform")
             // nginx and those who follow it hold events back otherwise.
             .header("X-Accel-Buffering", "no")

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use super::super::answer::Cors;
 use super::super::connection::{Connection, Door, WebSocketDoor};
+use super::super::rates::{Buckets, TooMuch};
 use super::super::run::Shard;
+use super::entry::Entered;
 use super::http::Exchange;
-use crate::broker::{ReplyTo, SubscribeOutcome};
-use crate::model::application::AppIndex;
+use super::session::expires_s;
+use crate::broker::{Arrival, ReplyTo, SubscribeOutcome};
 use crate::model::close::{Close, CloseCause, POLICY, TOO_BIG};
 use crate::model::form::Form;
-use crate::model::identity::Identity;
 use crate::model::message::{Payload, Publication, Publisher};
 use crate::model::refusal::{Refusal, Refused};
 use crate::model::topic::{TopicClass, TopicName};
@@ -25,15 +27,23 @@ const BAD_FORMAT: &str = "Invalid message format!";
 /// Every session's first topic (protocols.md §1.3).
 const MAIN: &str = "main";
 
+/// Where `type:"message"` goes (protocols.md §1.3).
+const INBOUND: &str = "secure/inbound";
+
 impl Shard {
     /// `GET /apps/{app}`: upgrades to a WebSocket; the welcome follows once `main` is registered.
     pub(super) fn upgrade(
         &mut self,
         exchange: Exchange,
-        app: AppIndex,
-        identity: Arc<Identity>,
+        entered: Entered,
         head: &Head<'_>,
     ) -> Result<(), Refused> {
+        // A browser lets any page open a WebSocket; only the server can refuse (RFC 6455 §10.2).
+        if exchange.cors == Cors::Unlisted && head.headers.get("origin").is_some() {
+            let detail = "list it under applications.cors_origins";
+            return Err(Refused::new(Refusal::OriginForbidden, detail));
+        }
+        let Entered { app, identity } = entered;
         let accepted = handshake::decide(
             *head.method == http::Method::GET,
             head.version == http::Version::HTTP_11,
@@ -41,7 +51,9 @@ impl Shard {
             Some(WINDOW_MAX),
         )?;
         let positions = wants_positions(head)?;
-        let limits = self.delivery.applications.get(app).limits;
+        let application = self.delivery.applications.get(app);
+        let limits = application.limits;
+        let expires_s = expires_s(application, &identity);
         let Some(connection) = self.delivery.connections.get_mut(exchange.key) else {
             return Ok(());
         };
@@ -54,26 +66,47 @@ impl Shard {
         let window = accepted.window();
         connection.outbound.append(|out| accepted.append_response(out));
         connection.outbound_size_max = u32::try_from(limits.outbound_size_max).unwrap_or(u32::MAX);
+        connection.expires_s = expires_s;
         connection.door = Door::WebSocket(WebSocketDoor {
             reader: Reader::new(window.is_some()),
             app,
-            identity,
+            identity: Arc::clone(&identity),
             positions,
             window,
             welcomed: false,
             closing: Closing::Open,
+            presented: None,
+            buckets: Buckets::for_limits(&limits),
         });
         self.delivery.counters().upgrade(telemetry::Door::WebSocket);
         self.delivery.mark_dirty(exchange.key);
-        self.broker.begin(exchange.key, app, Form::Realtime { positions, window });
-        let main = TopicName::new(MAIN).expect("a constant legal name");
-        if self.broker.subscribe(exchange.key, main, 0, &mut self.delivery)
-            == SubscribeOutcome::TooMany
-        {
-            self.fail(exchange.key, &too_many());
-        }
+        let arrival = Arrival {
+            app,
+            form: Form::Realtime { positions, window },
+            connection: self.delivery.ids.id(self.delivery.shard, exchange.key),
+            identity,
+            is_present: true,
+        };
+        self.broker.begin(exchange.key, arrival, self.time_us, &mut self.delivery);
+        self.welcome_arrivals();
         self.reschedule(exchange.key);
         Ok(())
+    }
+
+    /// Subscribes those to `main` whose subjects are registered: the welcome that follows says that
+    /// from now on everything for them reaches them.
+    pub(in crate::shard) fn welcome_arrivals(&mut self) {
+        while let Some(key) = self.delivery.arrived.pop() {
+            if !matches!(self.delivery.connections.get(key), Some(connection) if connection.is_open())
+            {
+                continue;
+            }
+            let main = TopicName::new(MAIN).expect("a constant legal name");
+            if self.broker.subscribe(key, main, 0, &mut self.delivery) == SubscribeOutcome::TooMany
+            {
+                self.fail(key, &too_many());
+            }
+        }
     }
 
     /// Takes in bytes of a WebSocket; how many it used, 0 when it has to wait.
@@ -83,7 +116,7 @@ impl Shard {
         let Some(connection) = self.delivery.connections.get_mut(key) else { return bytes.len() };
         let is_open = connection.is_open();
         let Door::WebSocket(door) = &mut connection.door else { return bytes.len() };
-        if is_open && !door.welcomed {
+        if is_open && (!door.welcomed || door.presented.is_some()) {
             return 0;
         }
         let mut reader = std::mem::replace(&mut door.reader, Reader::new(false));
@@ -147,6 +180,9 @@ impl Shard {
     }
 
     fn command(&mut self, key: Key, text: &str) {
+        if let Err(close) = self.take_command(key, text.len()) {
+            return self.delivery.close_websocket(key, &close, CloseCause::RateLimited);
+        }
         let outcome = match realtime::parse_command(&mut self.scanner, text) {
             Ok(command) => self.obey(key, command),
             Err(error) => {
@@ -169,10 +205,18 @@ impl Shard {
                 }
                 Ok(())
             }
-            Command::Publish(publish) => self.publish_command(key, &publish),
-            Command::Message(_) => {
-                self.delivery.counters().refuse(Refusal::Forbidden);
-                Err(Close::new(POLICY, "Inbound messages are not enabled!"))
+            Command::Publish(publish) => {
+                let topic = TopicName::new(&publish.topic);
+                let topic = topic.map_err(|_rule| Close::new(POLICY, BAD_FORMAT))?;
+                self.publish_command(key, topic, &publish, PublishDoor::RealtimeWebSocket)
+            }
+            Command::Message(message) => {
+                let topic = TopicName::new(INBOUND).expect("a constant legal name");
+                self.publish_command(key, topic, &message, PublishDoor::RealtimeInbound)
+            }
+            Command::Authenticate(token) => {
+                self.authenticate(key, token.into());
+                Ok(())
             }
         }
     }
@@ -200,23 +244,54 @@ impl Shard {
         }
     }
 
-    fn publish_command(&mut self, key: Key, publish: &Publish<'_>) -> Result<(), Close> {
-        let topic =
-            TopicName::new(&publish.topic).map_err(|_rule| Close::new(POLICY, BAD_FORMAT))?;
+    /// Takes a command and its bytes out of the connection's buckets.
+    fn take_command(&mut self, key: Key, size: usize) -> Result<(), Close> {
+        let Some(Connection { door: Door::WebSocket(door), .. }) =
+            self.delivery.connections.get_mut(key)
+        else {
+            return Ok(());
+        };
+        let Some(buckets) = &mut door.buckets else { return Ok(()) };
+        let limits = self.delivery.applications.get(door.app).limits;
+        buckets.take(&limits, size, self.rates.now_ns()).map_err(|too_much| {
+            self.delivery.counters().refuse(Refusal::RateLimited);
+            too_much.close()
+        })
+    }
+
+    fn publish_command(
+        &mut self,
+        key: Key,
+        topic: TopicName,
+        publish: &Publish<'_>,
+        publish_door: PublishDoor,
+    ) -> Result<(), Close> {
         let door = self.websocket(key).ok_or_else(gone)?;
         let (app, identity) = (door.app, Arc::clone(&door.identity));
         let application = self.delivery.applications.get(app);
         let size_max = application.limits.realtime_payload_size_max;
         let wants_receipt = application.client_inbound_ack_enabled;
+        let is_inbound = matches!(publish_door, PublishDoor::RealtimeInbound);
         if publish.payload.len() > size_max {
             self.delivery.counters().refuse(Refusal::PayloadTooLarge);
             let size = publish.payload.len();
             let reason = format!("{BAD_FORMAT} Payload of {size} bytes, at most {size_max}.");
             return Err(Close { code: TOO_BIG, reason: reason.into() });
         }
-        if !identity.rights.may_publish(&topic) {
+        // Whoever is connected may send inbound messages; only publishing takes a permission.
+        let forbidden = match is_inbound {
+            true if application.websocket_inbound_topic_enabled => None,
+            true => Some("Inbound messages are not enabled!"),
+            false if identity.rights.may_publish(&topic) => None,
+            false => Some("Publishing to topic is forbidden!"),
+        };
+        if let Some(reason) = forbidden {
             self.delivery.counters().refuse(Refusal::Forbidden);
-            return Err(Close::new(POLICY, "Publishing to topic is forbidden!"));
+            return Err(Close::new(POLICY, reason));
+        }
+        if let Err(wait) = self.rates.take_publishes(app, 1) {
+            self.delivery.counters().refuse(Refusal::RateLimited);
+            return Err(TooMuch { what: "publishes of the application", wait }.close());
         }
         let connection = self.delivery.ids.id(self.delivery.shard, key);
         let publication = Publication {
@@ -228,12 +303,15 @@ impl Shard {
             publisher: Some(Publisher {
                 connection,
                 // Without a token a connection is its own subject.
-                subject: connection.to_string().into(),
+                subject: match &identity.subject {
+                    Some(subject) => Arc::clone(subject),
+                    None => connection.to_string().into(),
+                },
                 permissions: Arc::clone(&identity.rights.presented),
             }),
             compress: publish.compress,
         };
-        self.delivery.counters().publish(PublishDoor::RealtimeWebSocket, app, 1);
+        self.delivery.counters().publish(publish_door, app, 1);
         let reply = ReplyTo { shard: self.delivery.shard, session: key, ticket: 0, wants_receipt };
         self.broker.publish(publication, reply, self.time_us, &mut self.delivery);
         Ok(())
