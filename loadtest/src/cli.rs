@@ -118,9 +118,10 @@ struct Options {
     /// HTTP connections for publishing; a topic always uses the same one.
     #[arg(long, default_value_t = 4)]
     publish_connections: u32,
-    /// Requests in flight on each publishing connection.
-    #[arg(long, default_value_t = 1)]
-    pipeline: u32,
+    /// Requests in flight on each publishing connection [default: 16 for `storm`, whose messages
+    /// must go out when they are due although the answers are late; else 1].
+    #[arg(long)]
+    pipeline: Option<u32>,
     /// Most messages per request on the batch door.
     #[arg(long, default_value_t = 16)]
     batch: u32,
@@ -198,6 +199,10 @@ struct Options {
     /// storm: processes that hold the crowd.
     #[arg(long, default_value_t = 1)]
     crowd_processes: u32,
+    /// storm: niceness of those processes, 0 to 19. Where generator and server share CPUs, more
+    /// leaves the server its own; the crowd then comes as fast as what is left allows.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=19))]
+    crowd_nice: u8,
     /// storm: how the crowd is dropped.
     #[arg(long, value_enum, default_value = "reset")]
     drop: Farewell,
@@ -296,12 +301,14 @@ impl Options {
                 processes: self.crowd_processes,
                 concurrency: self.concurrency,
                 quiet_s: self.quiet,
+                nice: self.crowd_nice,
                 farewell: self.drop,
                 ratio_max: self.ratio_max,
             },
             _ => StormSettings::default(),
         };
-        let all = if scenario == Scenario::Storm { self.established } else { self.subscribers };
+        let is_storm = scenario == Scenario::Storm;
+        let all = if is_storm { self.established } else { self.subscribers };
         let subscribers = steps.last().copied().unwrap_or(all);
         let many = scenario == Scenario::Topics;
         let run = run_number();
@@ -338,7 +345,7 @@ impl Options {
             reconnect_rate: self.reconnect_rate,
             connect_timeout_s: self.connect_timeout,
             publish_connections: self.publish_connections,
-            pipeline: self.pipeline,
+            pipeline: self.pipeline.unwrap_or(if is_storm { 16 } else { 1 }),
             batch: self.batch,
             window: self.window,
             processes: self.processes,

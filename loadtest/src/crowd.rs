@@ -86,6 +86,9 @@ struct Beat {
 /// # Errors
 /// When the key cannot be used, or the pipes or epoll fail.
 pub(crate) fn run(settings: &Settings, crowd: u32, row: &Row, pipe: CommandPipe) -> io::Result<()> {
+    if settings.storm.nice > 0 {
+        sys::be_nice(settings.storm.nice.into())?;
+    }
     // Members take no topic: what is asked is how fast they are let in.
     let own = Settings { topics_per_subscriber: 0, ..settings.clone() };
     let mut crowd = Crowd::new(&own, crowd, row, pipe)?;

@@ -107,6 +107,9 @@ fn cards(report: &Report) -> String {
         cards.push(("latency p99", milliseconds(latency.p99_ns)));
         cards.push(("latency p99.99", milliseconds(latency.p99_99_ns)));
     }
+    if let Some(storm) = &report.storm {
+        cards.push(("p99 in the storm : quiet", format!("{:.2}", storm.ratio)));
+    }
     cards.push(("subscribed/s in the ramp", short(report.connect.rate_achieved)));
     cards.push(("handshake p99", milliseconds(report.connect.handshake.p99_ns)));
     if let Some(server) = &report.server {
@@ -306,8 +309,11 @@ fn storm_table(report: &Report) -> String {
         "crowd's CPU",
     ];
     format!(
-        "<h2>Storm of {} connections, p99 at most {} times the quiet one</h2>{}",
+        "<h2>Storm of {} connections</h2><p>While they came, the p99 of delivery was {} = {:.2} \
+         times the quiet one (limit {}).</p>{}",
         storm.crowd,
+        milliseconds(storm.delivery.p99_ns),
+        storm.ratio,
         storm.ratio_max,
         table("", &head, &rows)
     )

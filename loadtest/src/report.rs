@@ -173,6 +173,11 @@ pub struct StormReport {
     pub crowd: u64,
     /// Most that the p99 of delivery may grow, as a multiple of its quiet value.
     pub ratio_max: f64,
+    /// Delivery to the established while connections came, all those phases together: one of them
+    /// alone may be over before a hundred messages are due.
+    pub delivery: Quantiles,
+    /// p99 of that as a multiple of the quiet phase's.
+    pub ratio: f64,
     /// The quiet phase first.
     pub phases: Vec<StormPhase>,
 }

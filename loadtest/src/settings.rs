@@ -125,6 +125,8 @@ pub struct StormSettings {
     pub concurrency: u32,
     /// Seconds before the storm in which the quiet latency is measured.
     pub quiet_s: f64,
+    /// Niceness of those processes, 1 to 19; 0 = that of this tool.
+    pub nice: u8,
     /// How they are dropped.
     pub farewell: Farewell,
     /// Most that the p99 of delivery may grow, as a multiple of its quiet value.

@@ -3,7 +3,7 @@
 use crate::chart::append;
 use crate::latency::Quantiles;
 use crate::live::{milliseconds, short};
-use crate::report::{Report, StormPhase};
+use crate::report::{Report, StormPhase, StormReport};
 
 /// Everything a reader wants to see at once, ending in the verdict.
 #[must_use]
@@ -61,8 +61,8 @@ pub fn text(report: &Report) -> String {
             cut.at_s, cut.cut, cut.failures
         ));
     }
-    for phase in report.storm.iter().flat_map(|storm| &storm.phases) {
-        line(format_args!("{}", storm_phase(phase)));
+    if let Some(storm) = &report.storm {
+        line(format_args!("{}", storm_text(storm)));
     }
     if let Some(slow) = &report.slow {
         line(format_args!(
@@ -106,6 +106,17 @@ pub fn text(report: &Report) -> String {
     }
     line(format_args!("{}", report.headline()));
     text.trim_end().to_owned()
+}
+
+fn storm_text(storm: &StormReport) -> String {
+    let together = format!(
+        "storm      while connections came: delivery p50 {} p99 {} = {:.2} times the quiet one",
+        milliseconds(storm.delivery.p50_ns),
+        milliseconds(storm.delivery.p99_ns),
+        storm.ratio
+    );
+    let phases = storm.phases.iter().map(storm_phase);
+    std::iter::once(together).chain(phases).collect::<Vec<_>>().join("\n")
 }
 
 fn storm_phase(phase: &StormPhase) -> String {
