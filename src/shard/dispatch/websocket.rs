@@ -69,7 +69,7 @@ impl Shard {
             app,
             form: Form::Realtime { positions, window },
             connection: self.delivery.ids.id(self.delivery.shard, exchange.key),
-            identity: Arc::clone(&identity),
+            identity,
             is_present: true,
         };
         self.broker.begin(exchange.key, arrival, self.time_us, &mut self.delivery);
