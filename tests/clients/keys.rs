@@ -38,8 +38,9 @@ pub(crate) fn of_files() -> String {
             let file = folder().join(format!("{algorithm}.pub"));
             let _ = write!(
                 text,
-                "[[applications.{list}]]\nsource = \"raw\"\nkey_file = {file:?}\n\
-                 algorithms = [\"{algorithm}\"]\n"
+                "[[applications.{list}]]\nsource = \"raw\"\nkey_file = \"{}\"\n\
+                 algorithms = [\"{algorithm}\"]\n",
+                file.display()
             );
         }
     }

@@ -61,7 +61,7 @@ impl Shard {
             door.identity = Arc::clone(&identity);
         }
         self.tell(key, |out| realtime::authenticated(out, &identity));
-        self.broker.set_identity(key, identity, &mut self.delivery);
+        self.broker.set_identity(key, &identity, &mut self.delivery);
         self.reschedule(key);
     }
 
