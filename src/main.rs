@@ -15,12 +15,12 @@ fn main() -> ExitCode {
         Ok(action) => action,
         Err(error) => error.exit(),
     };
-    let streams = cli::Streams {
+    let mut streams = cli::Streams {
         input: &mut io::stdin().lock(),
         out: &mut io::stdout(),
         errors: &mut io::stderr(),
     };
-    cli::run(&action, cli::environment(), streams, serve)
+    cli::run(&action, cli::environment(), &mut streams, serve)
 }
 
 fn serve(loaded: Loaded) -> ExitCode {

@@ -8,6 +8,7 @@ use crate::report::{ConnectReport, FORM, GeneratorReport, PublishReport, Report,
 use crate::run::{Mark, Run, machine_busy, per};
 use crate::sample;
 use crate::settings::Scenario;
+use crate::storm;
 use crate::sys;
 use crate::verdict::Tally;
 
@@ -43,11 +44,18 @@ pub fn report(run: &Run, measured: &Measured, started_unix_ms: u64) -> Report {
         slow.complete += part.slow.complete;
         slow.incomplete += part.slow.incomplete;
     }
-    let generator = generator(run, measured);
+    let storm = storm::report(run, &measured.publish.phase_lag);
+    let mut generator = generator(run, measured);
     let publish = publish(run, measured);
     let connect = connect(run, measured);
-    let failures = failures(run, &tally, &connect, &publish);
-    let notes = notes(run, measured, &generator, &publish, &connect);
+    let mut failures = failures(run, &tally, &connect, &publish);
+    let mut notes = notes(run, measured, &generator, &publish, &connect);
+    if let Some(storm) = &storm {
+        failures.extend(storm.failures(settings.lag_limit_ms));
+        notes.extend(storm.notes());
+        generator.reasons.extend(storm.doubts(settings.lag_limit_ms));
+        generator.is_saturated = !generator.reasons.is_empty();
+    }
     Report {
         form: FORM,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -68,7 +76,8 @@ pub fn report(run: &Run, measured: &Measured, started_unix_ms: u64) -> Report {
         connect,
         tally,
         memory: run.memory.clone(),
-        storms: run.storms.clone(),
+        cuts: run.cuts.clone(),
+        storm,
         slow: (settings.scenario == Scenario::Slow).then_some(slow),
         series: run.series.clone(),
     }
@@ -176,9 +185,8 @@ fn failures(
     if publish.unsent > 0 {
         failures.push(format!("{} messages were due but never sent", publish.unsent));
     }
-    for storm in run.storms.iter().filter(|storm| storm.recovered_s.is_none()) {
-        failures
-            .push(format!("not all subscribers came back after the cut at {:.1} s", storm.at_s));
+    for cut in run.cuts.iter().filter(|cut| cut.recovered_s.is_none()) {
+        failures.push(format!("not all subscribers came back after the cut at {:.1} s", cut.at_s));
     }
     failures
 }
@@ -215,6 +223,9 @@ fn notes(
     if connect.failures > 0 {
         let first = connect.errors.first().map_or("", String::as_str);
         notes.push(format!("{} connection attempts failed; first: {first}", connect.failures));
+    }
+    if run.settings.scenario == Scenario::Storm && run.settings.key.is_none() {
+        notes.push("the crowd came without tokens of its own (--key-file)".into());
     }
     if run.settings.server_pids.is_empty() {
         notes.push("the server was not sampled (--server-pid)".into());

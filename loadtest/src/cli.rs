@@ -8,16 +8,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::marker::MARKER_SIZE;
 use crate::report::Report;
-use crate::settings::{Door, PublishDoor, Scenario, Settings};
-use crate::shared::WORKERS_MAX;
-use crate::{compare, connect, html, scenario, summary, sys, worker};
-
-/// Descriptors of a process that are not subscribers: pipes, epoll, publish connections.
-const DESCRIPTORS_RESERVED: u64 = 64;
-/// Ports of one source address, when the kernel's range cannot be read.
-const PORTS_DEFAULT: u64 = 28_000;
+use crate::settings::{Door, Farewell, PublishDoor, Scenario, Settings, StormSettings};
+use crate::token::{Algorithm, Signer, TokenSettings};
+use crate::{check, child, compare, connect, html, scenario, summary, sys};
 
 /// Load test that proves delivery before it speaks of speed.
 #[derive(Parser)]
@@ -28,13 +22,14 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Exit status: 0 passed, 1 a delivery was wrong (or `compare` found a regression), 2 the run could \
+Exit status: 0 passed, 1 a delivery was wrong or a storm not weathered (or `compare` found a regression), 2 the run could \
 not be done.
 
 Examples:
   fanwire-loadtest fanout --subscribers 10000 --rate 10 --server-pid $(pidof fanwire) --html fan.html
   fanwire-loadtest topics --door sse --subscribers 5000 --topics 500 --rate 2000
   fanwire-loadtest idle --steps 2000,10000 --server-pid $(pidof fanwire)
+  fanwire-loadtest storm -n 10000 --key-file private.pem --server-pid $(pidof fanwire)
   fanwire-loadtest flat --subscribers 1000 --duration 10 --json after.json
   fanwire-loadtest compare before.json after.json --threshold 5";
 
@@ -49,6 +44,9 @@ enum Task {
     /// Subscribers spread over many topics.
     Topics(Options),
     /// Cut every subscriber and let all come back while publishing goes on.
+    Cut(Options),
+    /// A crowd of -n connections comes, is dropped, comes back twice; --established subscribers
+    /// must not notice.
     Storm(Options),
     /// Let some subscribers stop reading; the others must not notice.
     Slow(Options),
@@ -86,7 +84,7 @@ struct Options {
     /// How messages are published.
     #[arg(long, value_enum, default_value = "native")]
     publish_door: PublishDoor,
-    /// Subscribers.
+    /// Subscribers; storm: connections of the crowd.
     #[arg(long, short = 'n', default_value_t = 1000)]
     subscribers: u32,
     /// Topics [default: 100 for `topics`, else 1].
@@ -101,7 +99,8 @@ struct Options {
     /// Bytes of each message's text.
     #[arg(long, default_value_t = 200)]
     size: usize,
-    /// Publishes per second, over all topics [default: 1000 for `topics`, else 20].
+    /// Publishes per second, over all topics [default: 1000 for `topics`, 100 for
+    /// `storm`, else 20].
     #[arg(long)]
     rate: Option<f64>,
     /// Seconds of publishing that are verified but not timed.
@@ -119,9 +118,10 @@ struct Options {
     /// HTTP connections for publishing; a topic always uses the same one.
     #[arg(long, default_value_t = 4)]
     publish_connections: u32,
-    /// Requests in flight on each publishing connection.
-    #[arg(long, default_value_t = 1)]
-    pipeline: u32,
+    /// Requests in flight on each publishing connection [default: 16 for `storm`, whose messages
+    /// must go out when they are due although the answers are late; else 1].
+    #[arg(long)]
+    pipeline: Option<u32>,
     /// Most messages per request on the batch door.
     #[arg(long, default_value_t = 16)]
     batch: u32,
@@ -143,7 +143,23 @@ struct Options {
     /// Token for subscribers.
     #[arg(long, env = "FANWIRE_LOADTEST_TOKEN", hide_env_values = true)]
     token: Option<String>,
-    /// Token for publishes [default: --token].
+    /// Private key that signs a token of its own for each connection: PKCS#8 in PEM, or for HS256
+    /// the secret.
+    #[arg(long, conflicts_with = "token")]
+    key_file: Option<PathBuf>,
+    /// How --key-file signs.
+    #[arg(long, value_enum, ignore_case = true, default_value = "ES256", requires = "key_file")]
+    algorithm: Algorithm,
+    /// `iss` of tokens signed with --key-file.
+    #[arg(long, requires = "key_file")]
+    issuer: Option<String>,
+    /// `aud` of tokens signed with --key-file.
+    #[arg(long, requires = "key_file")]
+    audience: Option<String>,
+    /// `kid` of tokens signed with --key-file.
+    #[arg(long, requires = "key_file")]
+    key_id: Option<String>,
+    /// Token for publishes [default: --token, or one signed with --key-file].
     #[arg(long, env = "FANWIRE_LOADTEST_PUBLISH_TOKEN", hide_env_values = true)]
     publish_token: Option<String>,
     /// buzzPost secret.
@@ -162,15 +178,37 @@ struct Options {
     /// once rate × size × duration exceeds what the kernel buffers for them, some MiB.
     #[arg(long)]
     slow: Option<u32>,
-    /// storm: share of the subscribers to cut, 0 to 1.
+    /// cut: share of the subscribers to cut, 0 to 1.
     #[arg(long, default_value_t = 1.0)]
     cut_fraction: f64,
-    /// storm: how many cuts, evenly spread over the duration.
+    /// cut: how many cuts, evenly spread over the duration.
     #[arg(long, default_value_t = 1)]
     cuts: u32,
-    /// storm: connections per second after a cut; 0 = all at once.
+    /// cut: connections per second after a cut; 0 = all at once.
     #[arg(long, default_value_t = 0.0)]
     reconnect_rate: f64,
+    /// storm: subscribers that receive throughout, each over its own connection.
+    #[arg(long, default_value_t = 500)]
+    established: u32,
+    /// storm: seconds before it in which the quiet latency is measured.
+    #[arg(long, default_value_t = 10.0)]
+    quiet: f64,
+    /// storm: handshakes of the crowd under way at any time.
+    #[arg(long, default_value_t = 256)]
+    concurrency: u32,
+    /// storm: processes that hold the crowd.
+    #[arg(long, default_value_t = 1)]
+    crowd_processes: u32,
+    /// storm: niceness of those processes, 0 to 19. Where generator and server share CPUs, more
+    /// leaves the server its own; the crowd then comes as fast as what is left allows.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=19))]
+    crowd_nice: u8,
+    /// storm: how the crowd is dropped.
+    #[arg(long, value_enum, default_value = "reset")]
+    drop: Farewell,
+    /// storm: most that the p99 of delivery may grow, as a multiple of its quiet value.
+    #[arg(long, default_value_t = 3.0)]
+    ratio_max: f64,
     /// Processes of the server, to sample CPU and memory (comma-separated).
     #[arg(long, value_delimiter = ',')]
     server_pid: Vec<u32>,
@@ -205,6 +243,7 @@ fn dispatch(task: Task) -> Result<bool, String> {
         Task::Idle(options) => (Scenario::Idle, options),
         Task::Fanout(options) => (Scenario::Fanout, options),
         Task::Topics(options) => (Scenario::Topics, options),
+        Task::Cut(options) => (Scenario::Cut, options),
         Task::Storm(options) => (Scenario::Storm, options),
         Task::Slow(options) => (Scenario::Slow, options),
         Task::Flat(options) => (Scenario::Flat, options),
@@ -214,13 +253,13 @@ fn dispatch(task: Task) -> Result<bool, String> {
             return Ok(!comparison.has_regression());
         }
         Task::Worker { counters } => {
-            worker::run(counters).map_err(|error| error.to_string())?;
+            child::run(counters).map_err(|error| error.to_string())?;
             return Ok(true);
         }
     };
     let (json, page) = (options.json.clone(), options.html.clone());
     let settings = options.settings(scenario)?;
-    check_limits(&settings)?;
+    check::limits(&settings)?;
     connect::probe(settings.target)?;
     let report = scenario::run(settings)?;
     print(&summary::text(&report))?;
@@ -256,8 +295,31 @@ impl Options {
         if scenario == Scenario::Idle && steps.is_empty() {
             steps = vec![(self.subscribers / 5).max(1), self.subscribers];
         }
-        let subscribers = steps.last().copied().unwrap_or(self.subscribers);
+        let storm = match scenario {
+            Scenario::Storm => StormSettings {
+                crowd: self.subscribers,
+                processes: self.crowd_processes,
+                concurrency: self.concurrency,
+                quiet_s: self.quiet,
+                nice: self.crowd_nice,
+                farewell: self.drop,
+                ratio_max: self.ratio_max,
+            },
+            _ => StormSettings::default(),
+        };
+        let is_storm = scenario == Scenario::Storm;
+        let all = if is_storm { self.established } else { self.subscribers };
+        let subscribers = steps.last().copied().unwrap_or(all);
         let many = scenario == Scenario::Topics;
+        let run = run_number();
+        let key = self.key_file.map(|key_file| TokenSettings {
+            key_file,
+            algorithm: self.algorithm,
+            issuer: self.issuer,
+            audience: self.audience,
+            key_id: self.key_id,
+        });
+        let signed = key.as_ref().map(|key| publish_token(key, run)).transpose()?;
         let slow = match (scenario, self.slow) {
             (Scenario::Slow, slow) => slow.unwrap_or((subscribers / 100).max(1)),
             _ => 0,
@@ -269,28 +331,29 @@ impl Options {
             target,
             host,
             app: self.app,
-            run: run_number(),
+            run,
             topic_prefix: self.topic_prefix,
             topics: self.topics.unwrap_or(if many { 100 } else { 1 }),
             topics_per_subscriber: self.topics_per_subscriber,
             subscribers,
             steps,
             size: self.size,
-            rate: self.rate.unwrap_or(if many { 1000.0 } else { 20.0 }),
+            rate: self.rate.unwrap_or(default_rate(scenario)),
             warmup_s: self.warmup,
             duration_s: self.duration,
             connect_rate: self.connect_rate,
             reconnect_rate: self.reconnect_rate,
             connect_timeout_s: self.connect_timeout,
             publish_connections: self.publish_connections,
-            pipeline: self.pipeline,
+            pipeline: self.pipeline.unwrap_or(if is_storm { 16 } else { 1 }),
             batch: self.batch,
             window: self.window,
             processes: self.processes,
             sources,
             deflate: self.deflate,
             compress: self.compress,
-            publish_token: self.publish_token.or_else(|| self.token.clone()),
+            publish_token: self.publish_token.or(signed).or_else(|| self.token.clone()),
+            key,
             token: self.token,
             secret: self.secret,
             grace_s: self.grace,
@@ -298,95 +361,26 @@ impl Options {
             slow,
             cut_fraction: self.cut_fraction,
             cuts: self.cuts,
+            storm,
             server_pids: self.server_pid,
             lag_limit_ms: self.lag_limit,
         };
-        check(&settings)?;
+        check::settings(&settings)?;
         Ok(settings)
     }
 }
 
-/// All that is wrong with the settings, together.
-fn check(settings: &Settings) -> Result<(), String> {
-    let name_is_plain = |c: char| c.is_ascii_alphanumeric() || "-_/".contains(c);
-    let rules = [
-        (settings.subscribers > 0, "--subscribers must be at least 1".to_owned()),
-        (settings.topics > 0, "--topics must be at least 1".to_owned()),
-        (settings.topics < 1_000_000, "--topics must be below 1,000,000".to_owned()),
-        (
-            (1..=settings.topics).contains(&settings.topics_per_subscriber),
-            "--topics-per-subscriber must be between 1 and --topics".to_owned(),
-        ),
-        (settings.size >= MARKER_SIZE, format!("--size must be at least {MARKER_SIZE}")),
-        (settings.size <= 512 * 1024, "--size must be at most 524288".to_owned()),
-        (settings.rate > 0.0, "--rate must be above 0".to_owned()),
-        (settings.duration_s > 0.0, "--duration must be above 0".to_owned()),
-        (settings.warmup_s >= 0.0, "--warmup must not be negative".to_owned()),
-        (settings.grace_s > 0.0, "--grace must be above 0".to_owned()),
-        (settings.publish_connections > 0, "--publish-connections must be at least 1".to_owned()),
-        (settings.pipeline > 0, "--pipeline must be at least 1".to_owned()),
-        (settings.batch > 0, "--batch must be at least 1".to_owned()),
-        (settings.window > 0, "--window must be at least 1".to_owned()),
-        (
-            (1..=WORKERS_MAX).contains(&(settings.processes as usize)),
-            format!("--processes must be between 1 and {WORKERS_MAX}"),
-        ),
-        (
-            settings.steps.is_sorted_by(|a, b| a < b),
-            "--steps must grow from one to the next".to_owned(),
-        ),
-        (settings.slow <= settings.subscribers, "--slow must not exceed --subscribers".to_owned()),
-        (
-            settings.scenario != Scenario::Storm || settings.cuts > 0,
-            "--cuts must be at least 1".to_owned(),
-        ),
-        (
-            settings.topic_prefix.chars().all(name_is_plain),
-            "--topic-prefix may hold letters, digits, '-', '_' and '/'".to_owned(),
-        ),
-        (
-            !settings.compress || settings.publish_door == PublishDoor::Realtime,
-            "--compress needs --publish-door realtime".to_owned(),
-        ),
-        (!settings.deflate || settings.door == Door::Ws, "--deflate needs --door ws".to_owned()),
-    ];
-    let wrong: Vec<String> =
-        rules.into_iter().filter(|(holds, _)| !holds).map(|(_, message)| message).collect();
-    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
+fn default_rate(scenario: Scenario) -> f64 {
+    match scenario {
+        Scenario::Topics => 1000.0,
+        Scenario::Storm => 100.0,
+        _ => 20.0,
+    }
 }
 
-/// Compares what the run needs with what this machine grants.
-fn check_limits(settings: &Settings) -> Result<(), String> {
-    let limit = sys::raise_descriptor_limit().map_err(|error| error.to_string())?;
-    let each = u64::from(settings.subscribers.div_ceil(settings.processes));
-    if each + DESCRIPTORS_RESERVED > limit {
-        let enough = u64::from(settings.subscribers)
-            .div_ceil(limit.saturating_sub(DESCRIPTORS_RESERVED).max(1));
-        return Err(format!(
-            "{each} subscribers per process exceed the descriptor limit of {limit} \
-             (RLIMIT_NOFILE): use --processes {enough} or more, or raise `ulimit -n`"
-        ));
-    }
-    let ports = ports();
-    let addresses = settings.sources.len().max(1) as u64;
-    if u64::from(settings.subscribers) > ports * addresses {
-        return Err(format!(
-            "{} subscribers need more than the {ports} ports of {addresses} source address(es): \
-             use --source-addresses {} or more",
-            settings.subscribers,
-            u64::from(settings.subscribers).div_ceil(ports)
-        ));
-    }
-    Ok(())
-}
-
-fn ports() -> u64 {
-    let text = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
-    let bounds: Vec<u64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
-    match bounds[..] {
-        [low, high] if high > low => high - low,
-        _ => PORTS_DEFAULT,
-    }
+/// Also shows, before anything is connected, that the key can be used.
+fn publish_token(key: &TokenSettings, run: u32) -> Result<String, String> {
+    Signer::load(key, run)?.publisher().map_err(|error| format!("cannot sign: {error}"))
 }
 
 fn resolve(url: &str) -> Result<(SocketAddr, String), String> {
@@ -425,7 +419,6 @@ fn run_number() -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::example;
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -442,22 +435,5 @@ mod tests {
         assert_eq!(sources(Some("3")).unwrap().len(), 3);
         assert_eq!(sources(Some("127.0.0.9, ::1")).unwrap().len(), 2);
         assert!(sources(Some("127.0.0.x")).is_err());
-    }
-
-    #[test]
-    fn every_problem_is_named_at_once() {
-        let bad = Settings { size: 10, rate: 0.0, topics_per_subscriber: 2, ..example() };
-        let message = check(&bad).unwrap_err();
-        for option in ["--size", "--rate", "--topics-per-subscriber"] {
-            assert!(message.contains(option), "{message}");
-        }
-        assert_eq!(check(&example()), Ok(()));
-    }
-
-    #[test]
-    fn limits_name_the_option_that_helps() {
-        let many = Settings { subscribers: 4_000_000_000, ..example() };
-        let message = check_limits(&many).unwrap_err();
-        assert!(message.contains("RLIMIT_NOFILE") && message.contains("--processes"), "{message}");
     }
 }

@@ -60,6 +60,7 @@ pub fn compare(before: &Report, after: &Report, threshold: f64) -> Result<Compar
         ("door", a.door != b.door),
         ("publish door", a.publish_door != b.publish_door),
         ("subscribers", a.subscribers != b.subscribers),
+        ("storm", a.storm != b.storm),
         ("topics", a.topics != b.topics),
         ("size", a.size != b.size),
         ("rate", (a.rate - b.rate).abs() > f64::EPSILON),
@@ -104,6 +105,10 @@ fn row(name: &'static str, better: Better, before: f64, after: f64, threshold: f
 fn figures(report: &Report) -> Vec<(&'static str, Better, f64)> {
     let latency = &report.latency_corrected;
     let server = report.server.clone().unwrap_or_default();
+    let storm = report.storm.clone().unwrap_or_default();
+    let came = || storm.phases.iter().filter(|phase| phase.connects > 0);
+    let slowest = came().map(|phase| phase.connects_per_second).reduce(f64::min);
+    let dearest = came().filter_map(|phase| phase.server_cpu_us_per_connect).reduce(f64::max);
     let memory = report.memory.last().and_then(|step| step.private_per_subscriber);
     vec![
         ("delivered frames/s", Better::Higher, report.publish.delivered_per_second),
@@ -116,6 +121,9 @@ fn figures(report: &Report) -> Vec<(&'static str, Better, f64)> {
         ("latency max ms", Better::Lower, latency.max_ns as f64 / 1e6),
         ("server CPU us/delivery", Better::Lower, server.cpu_us_per_delivery),
         ("server rss max MiB", Better::Lower, server.rss_max as f64 / 1_048_576.0),
+        ("storm p99 : quiet", Better::Lower, storm.ratio),
+        ("storm connects/s, slowest", Better::Higher, slowest.unwrap_or(0.0)),
+        ("storm CPU us/connect, worst", Better::Lower, dearest.unwrap_or(0.0)),
         ("private bytes/connection", Better::Lower, memory.unwrap_or(0.0)),
     ]
 }

@@ -41,6 +41,18 @@ pub enum Command {
         /// Connections per second; 0 = all at once.
         rate: f64,
     },
+    /// Messages intended from this moment on belong to the next phase of a storm.
+    Phase {
+        /// `CLOCK_MONOTONIC` nanoseconds.
+        from_ns: u64,
+    },
+    /// To a crowd: drop every connection, then come.
+    Gather {
+        /// When, `CLOCK_MONOTONIC` nanoseconds.
+        at_ns: u64,
+        /// With which set of tokens; none = stay away.
+        tokens: Option<u32>,
+    },
     /// Publishing is over and deliveries have settled: judge.
     Judge {
         /// One entry per topic.
@@ -54,6 +66,8 @@ pub enum Command {
 pub enum Event {
     /// What happened since the last interval, about once a second.
     Interval(Box<Interval>),
+    /// The answer to `Gather`: each member is welcomed or has failed.
+    Gathered(Box<Gathered>),
     /// The answer to `Judge`; the last event.
     Final(Box<Final>),
     /// The worker cannot go on.
@@ -67,6 +81,8 @@ pub struct Interval {
     pub raw: Sparse,
     /// Delivery latency from the intended send.
     pub corrected: Sparse,
+    /// Delivery latency from the intended send, per phase of a storm.
+    pub phases: Vec<Sparse>,
     /// Handshake latency from the intended connect to the last welcome.
     pub handshake: Sparse,
     /// Longest turn of the worker's loop, nanoseconds.
@@ -74,6 +90,29 @@ pub struct Interval {
     /// Share of one CPU that the worker's thread used.
     pub cpu_share: f64,
     /// The first few connection errors.
+    pub errors: Vec<String>,
+}
+
+/// One crowd's gathering.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Gathered {
+    /// Members that got their welcome.
+    pub welcomed: u64,
+    /// Members that did not: refused, reset, or not answered in time.
+    pub failed: u64,
+    /// Members that the server closed after their welcome.
+    pub lost: u64,
+    /// Messages that came to members although they take none, or that were damaged.
+    pub wrong: u64,
+    /// When the last welcome came, `CLOCK_MONOTONIC` nanoseconds; 0 = there was none.
+    pub last_ns: u64,
+    /// From the connect to the welcome.
+    pub handshake: Sparse,
+    /// Share of one CPU that the crowd used meanwhile.
+    pub cpu_share: f64,
+    /// Longest turn of the crowd's loop, nanoseconds.
+    pub turn_ns_max: u64,
+    /// The first few errors.
     pub errors: Vec<String>,
 }
 

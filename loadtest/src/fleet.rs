@@ -9,21 +9,23 @@ use crate::control::{Command, Event};
 use crate::settings::Settings;
 use crate::shared::Counters;
 
-/// The workers of a run. Dropping it ends them: their pipes close, and they are waited for.
+/// The child processes of a run: workers, then crowds. Dropping it ends them: their pipes close, and they are waited for.
 pub struct Fleet {
-    workers: Vec<(Child, Option<ChildStdin>)>,
+    children: Vec<(Child, Option<ChildStdin>)>,
+    /// How many of them are workers.
+    workers: u32,
     events: Receiver<(u32, Event)>,
 }
 
 impl Fleet {
-    /// Starts `settings.processes` workers and tells each its part.
+    /// Starts the workers and crowds that `settings` ask for, and tells each its part.
     ///
     /// # Errors
     /// When a process cannot be started.
     pub fn start(settings: &Settings, counters: &Counters) -> io::Result<Fleet> {
         let (sender, events) = mpsc::channel();
-        let mut fleet = Fleet { workers: Vec::new(), events };
-        for worker in 0..settings.processes {
+        let mut fleet = Fleet { children: Vec::new(), workers: settings.processes, events };
+        for worker in 0..settings.processes + settings.storm.processes {
             let mut child = std::process::Command::new(std::env::current_exe()?)
                 .args(["worker", &counters.descriptor().to_string()])
                 .stdin(Stdio::piped())
@@ -31,7 +33,7 @@ impl Fleet {
                 .spawn()?;
             let output = child.stdout.take().ok_or_else(|| io::Error::other("no pipe"))?;
             let input = child.stdin.take();
-            fleet.workers.push((child, input));
+            fleet.children.push((child, input));
             let sender = sender.clone();
             thread::spawn(move || forward(worker, BufReader::new(output), &sender));
             let settings = Box::new(settings.clone());
@@ -40,26 +42,39 @@ impl Fleet {
         Ok(fleet)
     }
 
-    /// Sends one command to one worker.
+    /// Process number of each child that is a worker, or else a crowd.
+    pub fn pids(&self) -> impl Iterator<Item = (u32, bool)> {
+        (0..).zip(&self.children).map(|(index, (child, _))| (child.id(), index < self.workers))
+    }
+
+    /// Sends one command to one child.
     ///
     /// # Errors
-    /// When the worker is gone.
-    pub fn tell(&mut self, worker: u32, command: &Command) -> io::Result<()> {
+    /// When it is gone.
+    pub fn tell(&mut self, child: u32, command: &Command) -> io::Result<()> {
         let mut line = serde_json::to_vec(command)?;
         line.push(b'\n');
-        match self.workers.get_mut(worker as usize) {
+        match self.children.get_mut(child as usize) {
             Some((_, Some(input))) => input.write_all(&line),
-            _ => Err(io::Error::other(format!("worker {worker} is gone"))),
+            _ => Err(io::Error::other(format!("process {child} is gone"))),
         }
     }
 
-    /// Sends one command to all.
+    /// Sends one command to all workers.
     ///
     /// # Errors
     /// When one of them is gone.
-    pub fn tell_all(&mut self, command: &Command) -> io::Result<()> {
-        let count = u32::try_from(self.workers.len()).unwrap_or(u32::MAX);
-        (0..count).try_for_each(|worker| self.tell(worker, command))
+    pub fn tell_workers(&mut self, command: &Command) -> io::Result<()> {
+        (0..self.workers).try_for_each(|worker| self.tell(worker, command))
+    }
+
+    /// Sends one command to all crowds.
+    ///
+    /// # Errors
+    /// When one of them is gone.
+    pub fn tell_crowds(&mut self, command: &Command) -> io::Result<()> {
+        let count = u32::try_from(self.children.len()).unwrap_or(u32::MAX);
+        (self.workers..count).try_for_each(|crowd| self.tell(crowd, command))
     }
 
     /// The next event, if one has come.
@@ -70,10 +85,10 @@ impl Fleet {
 
 impl Drop for Fleet {
     fn drop(&mut self) {
-        for (_, input) in &mut self.workers {
+        for (_, input) in &mut self.children {
             *input = None;
         }
-        for (child, _) in &mut self.workers {
+        for (child, _) in &mut self.children {
             // A worker that has died already has nothing more to tell.
             let _ = child.wait();
         }

@@ -11,10 +11,10 @@ use crate::verdict::Kind;
 const STYLE: &str = "\
 :root{--bg:#f6f7f9;--card:#fff;--ink:#1a1f29;--dim:#667085;--rule:#e4e7ec;--good:#067647;\
 --good-bg:#ecfdf3;--bad:#b42318;--bad-bg:#fef3f2;--warn:#b54708;--warn-bg:#fffaeb;\
---c0:#2563eb;--c1:#d97706;--c2:#dc2626;--c3:#7c3aed}\
+--c0:#2563eb;--c1:#d97706;--c2:#dc2626;--c3:#7c3aed;--c4:#0d9488}\
 @media(prefers-color-scheme:dark){:root{--bg:#0f1218;--card:#181c25;--ink:#e6e9ef;--dim:#98a2b3;\
 --rule:#2b3140;--good:#4ade80;--good-bg:#0d2a1c;--bad:#f97066;--bad-bg:#351613;--warn:#fdb022;\
---warn-bg:#33230a;--c0:#60a5fa;--c1:#fbbf24;--c2:#f87171;--c3:#c4b5fd}}\
+--warn-bg:#33230a;--c0:#60a5fa;--c1:#fbbf24;--c2:#f87171;--c3:#c4b5fd;--c4:#2dd4bf}}\
 *{box-sizing:border-box}body{margin:0;background:var(--bg);color:var(--ink);\
 font:15px/1.5 system-ui,sans-serif}main{max-width:1400px;margin:0 auto;padding:28px 20px 60px}\
 h1{font-size:24px;margin:0}h2{font-size:16px;margin:32px 0 10px}p{margin:4px 0}.dim,\
@@ -28,10 +28,10 @@ color:var(--bad)}.warn{background:var(--warn-bg);color:var(--warn)}.banner p{fon
 figure{margin:0;padding:14px 16px}svg{width:100%;height:auto;display:block;margin-top:6px}\
 svg text{fill:var(--dim);font-size:11px}.grid{stroke:var(--rule)}.tick{stroke:var(--dim)}\
 .line{fill:none;stroke-width:2;stroke-linejoin:round}path.c0{stroke:var(--c0)}\
-path.c1{stroke:var(--c1)}path.c2{stroke:var(--c2)}path.c3{stroke:var(--c3)}\
+path.c1{stroke:var(--c1)}path.c2{stroke:var(--c2)}path.c3{stroke:var(--c3)}path.c4{stroke:var(--c4)}\
 .legend span{margin-right:16px;color:var(--dim);font-size:13px}.legend i{display:inline-block;\
 width:12px;height:3px;margin-right:6px;vertical-align:middle}i.c0{background:var(--c0)}\
-i.c1{background:var(--c1)}i.c2{background:var(--c2)}i.c3{background:var(--c3)}\
+i.c1{background:var(--c1)}i.c2{background:var(--c2)}i.c3{background:var(--c3)}i.c4{background:var(--c4)}\
 .table{overflow-x:auto}table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}\
 th,td{padding:7px 14px;text-align:right;border-top:1px solid var(--rule);white-space:nowrap}\
 tr:first-child>*{border-top:0}th{color:var(--dim);font-weight:500}th:first-child,\
@@ -50,6 +50,7 @@ pub fn page(report: &Report) -> String {
         charts(report),
         "</div>".to_owned(),
         latency_table(report),
+        storm_table(report),
         delivery_table(report),
         memory_table(report),
         environment(report),
@@ -106,6 +107,9 @@ fn cards(report: &Report) -> String {
         cards.push(("latency p99", milliseconds(latency.p99_ns)));
         cards.push(("latency p99.99", milliseconds(latency.p99_99_ns)));
     }
+    if let Some(storm) = &report.storm {
+        cards.push(("p99 in the storm : quiet", format!("{:.2}", storm.ratio)));
+    }
     cards.push(("subscribed/s in the ramp", short(report.connect.rate_achieved)));
     cards.push(("handshake p99", milliseconds(report.connect.handshake.p99_ns)));
     if let Some(server) = &report.server {
@@ -143,7 +147,7 @@ fn charts(report: &Report) -> String {
         move |second: &Second| second.latency.map_or(f64::NAN, |ns| per(ns[index], 1e6))
     };
     let mebibytes = |bytes: u64| per(bytes, 1_048_576.0);
-    let mut charts = percentile_chart(report);
+    let mut charts = percentile_charts(report);
     charts += &over_time(
         "Delivery latency over time",
         "ms, from the intended send",
@@ -171,19 +175,28 @@ fn charts(report: &Report) -> String {
     charts + &over_time("Memory", "MiB", Scale::Linear, memory)
 }
 
-fn percentile_chart(report: &Report) -> String {
+fn percentile_charts(report: &Report) -> String {
+    let storm = report.storm.iter().flat_map(|storm| &storm.phases);
+    let delivery: Vec<_> = storm.map(|phase| (phase.name.as_str(), &phase.delivery)).collect();
+    percentile_chart(
+        "Latency by percentile",
+        &[
+            ("from intended send", &report.latency_corrected),
+            ("from actual send", &report.latency_raw),
+            ("publish answered", &report.publish.answer_corrected),
+            ("handshake", &report.connect.handshake),
+        ],
+    ) + &percentile_chart("Delivery to the established by phase of the storm", &delivery)
+}
+
+fn percentile_chart(title: &str, series: &[(&str, &Quantiles)]) -> String {
     // x = -log10(1 - q): each nine takes the same room.
     let nines = |quantile: f64| -(1.0 - quantile).max(1e-7).log10();
-    let line = |name, quantiles: &Quantiles| {
-        let point = |&(q, ns): &(f64, u64)| (nines(q), per(ns, 1e6));
-        Line { name, points: quantiles.curve.iter().map(point).collect() }
-    };
-    let mut lines = vec![
-        line("from intended send", &report.latency_corrected),
-        line("from actual send", &report.latency_raw),
-        line("publish answered", &report.publish.answer_corrected),
-        line("handshake", &report.connect.handshake),
-    ];
+    let point = |&(q, ns): &(f64, u64)| (nines(q), per(ns, 1e6));
+    let mut lines: Vec<_> = series
+        .iter()
+        .map(|(name, quantiles)| Line { name, points: quantiles.curve.iter().map(point).collect() })
+        .collect();
     lines.retain(|line| line.points.len() > 1);
     let furthest =
         lines.iter().filter_map(|line| line.points.last()).map(|point| point.0).fold(1.0, f64::max);
@@ -194,8 +207,7 @@ fn percentile_chart(report: &Report) -> String {
             .map(|(quantile, text)| (nines(quantile), text.to_owned()))
             .filter(|(x, _)| *x <= furthest + 0.01)
             .collect();
-    Chart { title: "Latency by percentile", unit: "ms", scale: Scale::Log, x_marks: marks, lines }
-        .render()
+    Chart { title, unit: "ms", scale: Scale::Log, x_marks: marks, lines }.render()
 }
 
 fn time_marks(last_s: f64) -> Vec<(f64, String)> {
@@ -249,6 +261,62 @@ fn latency_table(report: &Report) -> String {
     .collect();
     let head = ["", "count", "p50", "p90", "p99", "p99.9", "p99.99", "max"];
     format!("<h2>Latency</h2>{}", table("", &head, &rows))
+}
+
+fn storm_table(report: &Report) -> String {
+    let Some(storm) = &report.storm else { return String::new() };
+    let seconds = |s: Option<f64>| s.map_or("-".to_owned(), |s| format!("{s:.2} s"));
+    let rows: Vec<Vec<String>> = storm
+        .phases
+        .iter()
+        .map(|phase| {
+            let cost = phase.server_cpu_us_per_connect;
+            let mut row = vec![phase.name.clone(), format!("{:.2} s", phase.lasted_s)];
+            row.extend([phase.connects, phase.errors].map(|count| count.to_string()));
+            row.extend([
+                format!("{:.2} s", phase.last_welcome_s),
+                short(phase.connects_per_second),
+            ]);
+            row.extend([phase.handshake.p50_ns, phase.handshake.p99_ns].map(milliseconds));
+            row.extend([phase.server_cpu_s, phase.server_waited_s].map(seconds));
+            row.push(cost.map_or("-".to_owned(), |us| format!("{us:.0} µs")));
+            row.extend([phase.delivery.p50_ns, phase.delivery.p99_ns].map(milliseconds));
+            row.push(format!("{:.2}", phase.ratio));
+            row.push(milliseconds(phase.lag_p99_ns));
+            row.extend(
+                [phase.reader_waited, phase.crowd_cpu].map(|s| format!("{:.0} %", s * 100.0)),
+            );
+            row
+        })
+        .collect();
+    let head = [
+        "",
+        "lasted",
+        "connects",
+        "errors",
+        "last welcome",
+        "connects/s",
+        "handshake p50",
+        "p99",
+        "server CPU",
+        "server waited for CPU",
+        "CPU per connect",
+        "delivery p50",
+        "p99",
+        "p99 : quiet",
+        "generator lag p99",
+        "readers waited",
+        "crowd's CPU",
+    ];
+    format!(
+        "<h2>Storm of {} connections</h2><p>While they came, the p99 of delivery was {} = {:.2} \
+         times the quiet one (limit {}).</p>{}",
+        storm.crowd,
+        milliseconds(storm.delivery.p99_ns),
+        storm.ratio,
+        storm.ratio_max,
+        table("", &head, &rows)
+    )
 }
 
 fn delivery_table(report: &Report) -> String {

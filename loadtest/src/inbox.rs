@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::latency::Latency;
+use crate::latency::{Latency, Sparse};
 use crate::settings::Settings;
 use crate::shared::Row;
 use crate::track::{Arrival, Track};
@@ -22,6 +22,9 @@ pub struct Inbox<'a> {
     pub corrected: Latency,
     /// Messages intended before this moment are verified but not timed.
     pub measure_from_ns: u64,
+    /// Phases of a storm: the first intended send of each, ascending, and its latency since it was
+    /// last taken.
+    phases: Vec<(u64, Latency)>,
 }
 
 /// Adds to a counter that only this process writes.
@@ -41,6 +44,7 @@ impl<'a> Inbox<'a> {
             raw: Latency::default(),
             corrected: Latency::default(),
             measure_from_ns: u64::MAX,
+            phases: Vec::new(),
         }
     }
 
@@ -88,9 +92,24 @@ impl<'a> Inbox<'a> {
         let is_timed = self.settings.slow == 0 || !self.settings.is_slow(subscriber);
         if is_timed && marker.intended_ns >= self.measure_from_ns {
             self.raw.record(now_ns.saturating_sub(marker.sent_ns));
-            self.corrected.record(now_ns.saturating_sub(marker.intended_ns));
+            let corrected_ns = now_ns.saturating_sub(marker.intended_ns);
+            self.corrected.record(corrected_ns);
+            let is_of = |(from_ns, _): &&mut (u64, Latency)| *from_ns <= marker.intended_ns;
+            if let Some((_, latency)) = self.phases.iter_mut().rev().find(is_of) {
+                latency.record(corrected_ns);
+            }
         }
         None
+    }
+
+    /// Messages intended from `from_ns` on belong to the next phase, however late they come.
+    pub fn enter_phase(&mut self, from_ns: u64) {
+        self.phases.push((from_ns, Latency::default()));
+    }
+
+    /// The latency of each phase, since it was last taken.
+    pub fn take_phases(&mut self) -> Vec<Sparse> {
+        self.phases.iter_mut().map(|(_, latency)| latency.take()).collect()
     }
 
     fn track_of<'t>(

@@ -7,6 +7,7 @@
 //! ```text
 //! parent ── settings, commands (JSON lines over pipes) ──► worker 0 … N (processes)
 //!   │  ◄── once a second: histograms; at the end: a verdict ──┘   each one thread, one epoll set
+//!   ├─ the same pipes ──► crowd 0 … N (processes; `storm` only), which come and go
 //!   ├─ publisher (thread): schedule → keep-alive HTTP connections → ledger of outcomes
 //!   └─ sampler: /proc of the server and of the machine, once a second
 //! ```
@@ -27,7 +28,7 @@
 //!
 //! # What is not judged
 //! A publish without an answer may reach each subscriber once or not at all. After a cut that this
-//! tool makes itself (`storm`), messages sent between the cut and the next confirmed subscription
+//! tool makes itself (`cut`), messages sent between the cut and the next confirmed subscription
 //! are owed to nobody. Subscribers that stop reading (`slow`) may lose messages or be closed, but
 //! may not get doubled, reordered or changed ones.
 //!
@@ -39,10 +40,13 @@
 
 pub mod assemble;
 pub mod chart;
+mod check;
+pub mod child;
 pub mod cli;
 pub mod compare;
 pub mod connect;
 pub mod control;
+mod crowd;
 pub mod fleet;
 pub mod html;
 pub mod inbox;
@@ -59,9 +63,11 @@ pub mod sample;
 pub mod scenario;
 pub mod settings;
 pub mod shared;
+pub mod storm;
 pub mod subscriber;
 pub mod summary;
 pub mod sys;
+pub mod token;
 pub mod track;
 pub mod verdict;
 pub mod wire;

@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::latency::Latency;
@@ -44,6 +44,10 @@ pub struct Progress {
     pub owed: AtomicU64,
     /// CPU nanoseconds of the publisher's thread.
     pub cpu_ns: AtomicU64,
+    /// Set by the parent when nothing more is due; answers are still awaited.
+    pub finish: AtomicBool,
+    /// Phase of a storm that the parent is in, from 1; 0 = none.
+    pub phase: AtomicUsize,
     /// Set by the parent to end the run early.
     pub stop: AtomicBool,
 }
@@ -59,6 +63,8 @@ pub struct Outcome {
     pub answer_corrected: Latency,
     /// From the intended send to the moment the loop came round to it: the generator's own fault.
     pub lag: Latency,
+    /// The same per phase of a storm; the first entry is what came before.
+    pub phase_lag: Vec<Latency>,
     /// Messages that were due but never handed to a socket.
     pub unsent: u64,
     /// The first answer that was not 2xx.
@@ -157,11 +163,12 @@ impl<'a> Publisher<'a> {
         loop {
             let due_ns = schedule.start_ns + sys::nanoseconds(per(index, self.settings.rate));
             let now_ns = sys::monotonic_ns();
-            if due_ns >= schedule.end_ns || self.is_stopped() {
+            let is_over = self.progress.finish.load(Ordering::Relaxed);
+            if due_ns >= schedule.end_ns || is_over || self.is_stopped() {
                 return Ok(());
             }
             if due_ns <= now_ns {
-                self.outcome.lag.record(now_ns - due_ns);
+                self.late(now_ns - due_ns);
                 self.enqueue(due_ns);
                 index += 1;
                 // A generator that has fallen behind must still read its answers.
@@ -189,6 +196,16 @@ impl<'a> Publisher<'a> {
             }
             self.turn(WINDOW_POLL_NS)?;
         }
+    }
+
+    fn late(&mut self, lag_ns: u64) {
+        self.outcome.lag.record(lag_ns);
+        let phase = self.progress.phase.load(Ordering::Relaxed);
+        let lags = &mut self.outcome.phase_lag;
+        if lags.len() <= phase {
+            lags.resize_with(phase + 1, Latency::default);
+        }
+        lags[phase].record(lag_ns);
     }
 
     fn is_stopped(&self) -> bool {
@@ -246,7 +263,7 @@ impl<'a> Publisher<'a> {
                 let ledger = &mut self.outcome.ledgers[topic as usize];
                 let sequence = ledger.sent;
                 ledger.sent += 1;
-                if self.settings.scenario == Scenario::Storm {
+                if self.settings.scenario == Scenario::Cut {
                     ledger.sent_ns.push(sent_ns);
                 }
                 request.push(Marker { topic, sequence, intended_ns, sent_ns });

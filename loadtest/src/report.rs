@@ -9,7 +9,7 @@ use crate::settings::Settings;
 use crate::verdict::{Kind, Tally};
 
 /// Version of the report's form; `compare` refuses other ones.
-pub const FORM: u32 = 1;
+pub const FORM: u32 = 2;
 
 /// Everything about one run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,8 +46,10 @@ pub struct Report {
     pub server: Option<ServerReport>,
     /// Memory between steps (idle).
     pub memory: Vec<MemoryStep>,
-    /// Recovery from cuts (storm).
-    pub storms: Vec<StormReport>,
+    /// Recovery from cuts (cut).
+    pub cuts: Vec<CutReport>,
+    /// The storm, phase by phase (storm).
+    pub storm: Option<StormReport>,
     /// What became of slow subscribers (slow).
     pub slow: Option<SlowCount>,
     /// One entry per second.
@@ -153,7 +155,7 @@ pub struct MemoryStep {
 
 /// One cut.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct StormReport {
+pub struct CutReport {
     /// Seconds since the run began.
     pub at_s: f64,
     /// Subscribers cut.
@@ -162,6 +164,68 @@ pub struct StormReport {
     pub recovered_s: Option<f64>,
     /// Failed attempts meanwhile.
     pub failures: u64,
+}
+
+/// A storm.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct StormReport {
+    /// Connections of the crowd.
+    pub crowd: u64,
+    /// Most that the p99 of delivery may grow, as a multiple of its quiet value.
+    pub ratio_max: f64,
+    /// Delivery to the established while connections came, all those phases together: one of them
+    /// alone may be over before a hundred messages are due.
+    pub delivery: Quantiles,
+    /// p99 of that as a multiple of the quiet phase's.
+    pub ratio: f64,
+    /// The quiet phase first.
+    pub phases: Vec<StormPhase>,
+}
+
+/// One phase of a storm.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct StormPhase {
+    /// What happens in it.
+    pub name: String,
+    /// When it began, seconds since the run began.
+    pub at_s: f64,
+    /// How long it lasted, seconds; messages intended in this time are its own.
+    pub lasted_s: f64,
+    /// Connections that were begun.
+    pub connects: u64,
+    /// Of those, the ones that got their welcome.
+    pub welcomed: u64,
+    /// Refusals, resets, timeouts, closed after the welcome, and wrong messages. Must be 0.
+    pub errors: u64,
+    /// The first few of them.
+    pub error_examples: Vec<String>,
+    /// Seconds from the phase's begin to the last welcome.
+    pub last_welcome_s: f64,
+    /// Welcomes per second until then.
+    pub connects_per_second: f64,
+    /// From the connect to the welcome, while a bounded number are under way.
+    pub handshake: Quantiles,
+    /// CPU seconds of the server, publishing included; absent without `--server-pid`.
+    pub server_cpu_s: Option<f64>,
+    /// CPU microseconds of the server per welcome, publishing included.
+    pub server_cpu_us_per_connect: Option<f64>,
+    /// Seconds in which a thread of the server was ready to run and something else had its CPU,
+    /// all threads added up.
+    pub server_waited_s: Option<f64>,
+    /// Delivery to the established, from the intended send.
+    pub delivery: Quantiles,
+    /// p99 of that as a multiple of the quiet phase's; 1 in the quiet phase, 0 without deliveries.
+    pub ratio: f64,
+    /// 99th percentile of how late the publisher's loop came round to due messages, nanoseconds.
+    pub lag_p99_ns: u64,
+    /// Share of the phase in which the processes that time deliveries waited for a CPU, on average.
+    pub reader_waited: f64,
+    /// Share of one CPU used by the busiest of them.
+    pub reader_cpu: f64,
+    /// Share of one CPU used by the busiest crowd process.
+    pub crowd_cpu: f64,
+    /// Longest turn of a crowd's loop, nanoseconds.
+    pub crowd_turn_ns_max: u64,
 }
 
 /// One second of the run.

@@ -5,12 +5,12 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use crate::control::{Command, Event, Final, Interval};
+use crate::control::{Command, Event, Final, Gathered, Interval};
 use crate::fleet::Fleet;
 use crate::latency::Latency;
 use crate::live::LiveLine;
 use crate::publisher::Progress;
-use crate::report::{MemoryStep, Second, StormReport};
+use crate::report::{CutReport, MemoryStep, Second, StormReport};
 use crate::sample::{self, MachineSample, ServerSample};
 use crate::settings::Settings;
 use crate::shared::Counters;
@@ -53,7 +53,13 @@ pub struct Run {
     /// Idle steps.
     pub memory: Vec<MemoryStep>,
     /// Cuts.
-    pub storms: Vec<StormReport>,
+    pub cuts: Vec<CutReport>,
+    /// Delivery latency from the intended send, per phase of a storm.
+    pub phase_latency: Vec<Latency>,
+    /// Gatherings that have come to their end since they were last taken.
+    pub gathered: Vec<Gathered>,
+    /// What a storm has measured so far.
+    pub storm: Option<StormReport>,
     /// Per worker: CPU share of its latest second.
     recent_shares: Vec<f64>,
     phase: &'static str,
@@ -107,7 +113,10 @@ impl Run {
             worker_shares,
             turn_ns_max: 0,
             memory: Vec::new(),
-            storms: Vec::new(),
+            cuts: Vec::new(),
+            phase_latency: Vec::new(),
+            gathered: Vec::new(),
+            storm: None,
             recent_shares: vec![0.0; workers],
             phase: "start",
             live: LiveLine::new(),
@@ -191,18 +200,27 @@ impl Run {
     /// # Errors
     /// When one is gone.
     pub fn tell(&mut self, command: &Command) -> Result<(), String> {
-        self.fleet.tell_all(command).map_err(|error| format!("a worker is gone: {error}"))
+        self.fleet.tell_workers(command).map_err(|error| format!("a worker is gone: {error}"))
+    }
+
+    /// Sends a command to all crowds.
+    ///
+    /// # Errors
+    /// When one is gone.
+    pub fn tell_crowds(&mut self, command: &Command) -> Result<(), String> {
+        self.fleet.tell_crowds(command).map_err(|error| format!("a crowd is gone: {error}"))
     }
 
     fn take(&mut self, worker: u32, event: Event) -> Result<(), String> {
         match event {
             Event::Interval(interval) => self.take_interval(worker, *interval),
+            Event::Gathered(gathered) => self.gathered.push(*gathered),
             Event::Final(last) => {
                 let Final { tally, slow, last } = *last;
                 self.take_interval(worker, last);
                 self.finals.push(Final { tally, slow, last: Interval::default() });
             }
-            Event::Fatal(reason) => return Err(format!("worker {worker}: {reason}")),
+            Event::Fatal(reason) => return Err(format!("process {worker}: {reason}")),
         }
         Ok(())
     }
@@ -212,6 +230,12 @@ impl Run {
         self.second.merge(&interval.corrected);
         self.raw.merge(&interval.raw);
         self.handshake.merge(&interval.handshake);
+        if self.phase_latency.len() < interval.phases.len() {
+            self.phase_latency.resize_with(interval.phases.len(), Latency::default);
+        }
+        for (latency, part) in self.phase_latency.iter_mut().zip(&interval.phases) {
+            latency.merge(part);
+        }
         let room = ERRORS_MAX.saturating_sub(self.errors.len());
         self.errors.extend(interval.errors.into_iter().take(room));
         self.recent_shares[worker as usize] = interval.cpu_share;
@@ -222,7 +246,8 @@ impl Run {
     }
 
     fn is_measured(&self) -> bool {
-        self.phase == "publish" || (!self.settings.scenario.publishes() && self.phase == "connect")
+        matches!(self.phase, "publish" | "quiet" | "storm")
+            || (!self.settings.scenario.publishes() && self.phase == "connect")
     }
 
     fn tick(&mut self) {

@@ -8,9 +8,10 @@ use std::time::Duration;
 use crate::assemble::{self, Measured};
 use crate::control::Command;
 use crate::publisher::{Outcome, Publisher, Schedule};
-use crate::report::{MemoryStep, Report, StormReport};
+use crate::report::{CutReport, MemoryStep, Report};
 use crate::run::{Mark, Run, per};
 use crate::settings::{Scenario, Settings};
+use crate::storm;
 use crate::sys;
 
 /// Still time after the last expected delivery, in which a duplicate would show.
@@ -46,6 +47,9 @@ fn steps(run: &mut Run) -> Result<Measured, String> {
     measured.live = run.live();
     measured.connect_failures = run.counters.sum(|row| &row.failures);
     measured.window = (before, after);
+    if run.settings.scenario == Scenario::Storm {
+        storm::prepare(run)?;
+    }
     if run.settings.scenario.publishes() {
         publish(run, &mut measured)?;
     } else {
@@ -122,9 +126,12 @@ fn publish(run: &mut Run, measured: &mut Measured) -> Result<(), String> {
     if run.settings.scenario == Scenario::Slow {
         run.tell(&Command::StopReading)?;
     }
+    let is_storm = run.settings.scenario == Scenario::Storm;
     let start_ns = sys::monotonic_ns() + LEAD_NS;
     let measure_from_ns = start_ns + sys::nanoseconds(run.settings.warmup_s);
-    let end_ns = measure_from_ns + sys::nanoseconds(run.settings.duration_s);
+    // A storm takes as long as the server lets it.
+    let span_s = if is_storm { f64::INFINITY } else { run.settings.duration_s };
+    let end_ns = measure_from_ns + sys::nanoseconds(span_s);
     let schedule = Schedule { start_ns, measure_from_ns, end_ns };
     run.tell(&Command::Publish { measure_from_ns })?;
     run.enter("warm-up");
@@ -135,7 +142,11 @@ fn publish(run: &mut Run, measured: &mut Measured) -> Result<(), String> {
         let publisher = Publisher::new(&settings, &progress, &counters).map_err(explain)?;
         publisher.run(&schedule).map_err(explain)
     });
-    let watched = watch(run, &schedule, || thread.is_finished());
+    let watched = if is_storm {
+        storm::watch(run, &schedule, || thread.is_finished())
+    } else {
+        watch(run, &schedule, || thread.is_finished())
+    };
     run.progress.stop.store(watched.is_err(), Ordering::Relaxed);
     let outcome = thread.join().map_err(|_panic| "the publisher panicked".to_owned())?;
     measured.window = watched?;
@@ -156,7 +167,7 @@ fn watch(
     is_finished: impl Fn() -> bool,
 ) -> Result<(Mark, Mark), String> {
     let (mut begin, mut end) = (None, None);
-    let mut storms = storm_times(&run.settings, schedule);
+    let mut times = cut_times(&run.settings, schedule);
     run.wait(Duration::MAX, |run| {
         let now_ns = sys::monotonic_ns();
         if begin.is_none() && now_ns >= schedule.measure_from_ns {
@@ -167,19 +178,19 @@ fn watch(
             end = Some(run.mark());
             run.enter("drain");
         }
-        if storms.first().is_some_and(|&at_ns| at_ns <= now_ns) {
-            storms.remove(0);
+        if times.first().is_some_and(|&at_ns| at_ns <= now_ns) {
+            times.remove(0);
             cut(run)?;
         }
-        follow_storm(run);
+        follow_cut(run);
         Ok(is_finished())
     })?;
     let last = run.mark();
     Ok((begin.unwrap_or(last), end.unwrap_or(last)))
 }
 
-fn storm_times(settings: &Settings, schedule: &Schedule) -> Vec<u64> {
-    if settings.scenario != Scenario::Storm {
+fn cut_times(settings: &Settings, schedule: &Schedule) -> Vec<u64> {
+    if settings.scenario != Scenario::Cut {
         return Vec::new();
     }
     let cuts = u64::from(settings.cuts);
@@ -194,25 +205,25 @@ fn cut(run: &mut Run) -> Result<(), String> {
     let rate = reconnect_rate / f64::from(processes);
     run.tell(&Command::Cut { fraction: cut_fraction, rate })?;
     // The workers must have cut before anyone may say that all are back.
-    let rounds = u64::from(processes) * (run.storms.len() as u64 + 1);
+    let rounds = u64::from(processes) * (run.cuts.len() as u64 + 1);
     run.wait(CUT_TIME_MAX, |run| Ok(run.counters.sum(|row| &row.cut_rounds) >= rounds))?;
     let cut = run.counters.sum(|row| &row.cut) - before;
     let failures = run.counters.sum(|row| &row.failures);
-    run.storms.push(StormReport { at_s, cut, recovered_s: None, failures });
+    run.cuts.push(CutReport { at_s, cut, recovered_s: None, failures });
     Ok(())
 }
 
-fn follow_storm(run: &mut Run) {
+fn follow_cut(run: &mut Run) {
     let (live, lost) = (run.live(), run.counters.sum(|row| &row.lost));
     let failures = run.counters.sum(|row| &row.failures);
     let now_s = Duration::from_nanos(sys::monotonic_ns() - run.start_ns).as_secs_f64();
     let all = u64::from(run.settings.subscribers);
-    if let Some(storm) = run.storms.last_mut()
-        && storm.recovered_s.is_none()
+    if let Some(cut) = run.cuts.last_mut()
+        && cut.recovered_s.is_none()
         && live + lost >= all
     {
-        storm.recovered_s = Some(now_s - storm.at_s);
-        storm.failures = failures - storm.failures;
+        cut.recovered_s = Some(now_s - cut.at_s);
+        cut.failures = failures - cut.failures;
     }
 }
 
@@ -221,14 +232,14 @@ fn follow_storm(run: &mut Run) {
 fn settle(run: &mut Run) -> Result<(), String> {
     run.enter("settle");
     let grace_ns = sys::nanoseconds(run.settings.grace_s);
-    let is_exact = !matches!(run.settings.scenario, Scenario::Storm | Scenario::Slow);
+    let is_exact = !matches!(run.settings.scenario, Scenario::Cut | Scenario::Slow);
     if run.settings.scenario == Scenario::Slow {
         run.tell(&Command::ResumeReading)?;
     }
     let owed = run.progress.owed.load(Ordering::Relaxed);
     let mut last = (run.delivered(), sys::monotonic_ns());
     run.wait(Duration::MAX, |run| {
-        follow_storm(run);
+        follow_cut(run);
         let (delivered, now_ns) = (run.delivered(), sys::monotonic_ns());
         if delivered != last.0 {
             last = (delivered, now_ns);

@@ -2,8 +2,11 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
+
+use crate::token::TokenSettings;
 
 /// What a run does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +21,8 @@ pub enum Scenario {
     /// Subscribers spread over many topics.
     Topics,
     /// Every subscriber is cut and comes back while publishing goes on.
+    Cut,
+    /// A crowd comes, is dropped and comes back; established subscribers must not notice.
     Storm,
     /// Some subscribers stop reading; the others must not notice.
     Slow,
@@ -34,6 +39,7 @@ impl Scenario {
             Scenario::Idle => "idle",
             Scenario::Fanout => "fanout",
             Scenario::Topics => "topics",
+            Scenario::Cut => "cut",
             Scenario::Storm => "storm",
             Scenario::Slow => "slow",
             Scenario::Flat => "flat",
@@ -97,6 +103,36 @@ impl fmt::Display for PublishDoor {
     }
 }
 
+/// How a crowd leaves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Farewell {
+    /// Each connection is reset, as when a network or a proxy fails.
+    #[default]
+    Reset,
+    /// Each sends a close frame and ends its stream, as when pages are left.
+    Close,
+}
+
+/// The crowd of a storm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StormSettings {
+    /// Connections; 0 = no storm.
+    pub crowd: u32,
+    /// Processes that hold them.
+    pub processes: u32,
+    /// Handshakes under way at any time.
+    pub concurrency: u32,
+    /// Seconds before the storm in which the quiet latency is measured.
+    pub quiet_s: f64,
+    /// Niceness of those processes, 1 to 19; 0 = that of this tool.
+    pub nice: u8,
+    /// How they are dropped.
+    pub farewell: Farewell,
+    /// Most that the p99 of delivery may grow, as a multiple of its quiet value.
+    pub ratio_max: f64,
+}
+
 /// Everything a run needs to know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Settings {
@@ -156,6 +192,8 @@ pub struct Settings {
     pub compress: bool,
     /// Token that subscribers present.
     pub token: Option<String>,
+    /// Key that signs a token of its own for each subscriber; instead of `token`.
+    pub key: Option<TokenSettings>,
     /// Token that publishes present.
     pub publish_token: Option<String>,
     /// buzzPost secret, for both.
@@ -166,10 +204,12 @@ pub struct Settings {
     pub settle_s: f64,
     /// How many subscribers stop reading (slow).
     pub slow: u32,
-    /// Share of subscribers that is cut (storm).
+    /// Share of subscribers that is cut (cut).
     pub cut_fraction: f64,
-    /// How many cuts, evenly spread (storm).
+    /// How many cuts, evenly spread (cut).
     pub cuts: u32,
+    /// The crowd (storm).
+    pub storm: StormSettings,
     /// Processes of the server to sample.
     pub server_pids: Vec<u32>,
     /// Schedule lag at p99 beyond which the generator counts as saturated, milliseconds.
@@ -226,6 +266,17 @@ impl Settings {
         u32::try_from(part).unwrap_or(count)
     }
 
+    /// The members of one crowd process: their numbers follow those of the subscribers.
+    #[must_use]
+    pub fn crowd_share(&self, crowd: u32) -> Range<u32> {
+        let StormSettings { crowd: total, processes, .. } = self.storm;
+        let bound = |c: u32| {
+            let bound = u64::from(total) * u64::from(c) / u64::from(processes.max(1));
+            self.subscribers + u32::try_from(bound).unwrap_or(u32::MAX)
+        };
+        bound(crowd)..bound(crowd + 1)
+    }
+
     /// Whether a subscriber is one of those that stop reading: evenly spread.
     #[must_use]
     pub fn is_slow(&self, subscriber: u32) -> bool {
@@ -266,6 +317,7 @@ pub(crate) fn example() -> Settings {
         deflate: false,
         compress: false,
         token: None,
+        key: None,
         publish_token: None,
         secret: None,
         grace_s: 5.0,
@@ -273,6 +325,7 @@ pub(crate) fn example() -> Settings {
         slow: 0,
         cut_fraction: 1.0,
         cuts: 1,
+        storm: StormSettings::default(),
         server_pids: Vec::new(),
         lag_limit_ms: 5.0,
     }
@@ -289,6 +342,14 @@ mod tests {
         assert_eq!(shares.iter().map(|s| s.1).sum::<u32>(), 10_001);
         assert!(shares.windows(2).all(|w| w[0].0 + w[0].1 == w[1].0));
         assert_eq!((0..3).map(|w| settings.share_of(w, 10_001)).sum::<u32>(), 10_001);
+    }
+
+    #[test]
+    fn crowds_cover_all_members_once_and_follow_the_subscribers() {
+        let storm = StormSettings { crowd: 1000, processes: 3, ..StormSettings::default() };
+        let settings = Settings { subscribers: 40, storm, ..example() };
+        let members: Vec<u32> = (0..3).flat_map(|crowd| settings.crowd_share(crowd)).collect();
+        assert_eq!(members, (40..1040).collect::<Vec<_>>());
     }
 
     #[test]

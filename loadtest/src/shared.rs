@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// Most worker processes in one run.
 pub const WORKERS_MAX: usize = 64;
 
-/// One worker's counters. All only grow, except `live`.
+/// One worker's counters. All only grow, except those of who is there now.
 #[derive(Debug, Default)]
 #[repr(C, align(128))]
 pub struct Row {
@@ -40,6 +40,12 @@ pub struct Row {
     pub cut: AtomicU64,
     /// Cuts done.
     pub cut_rounds: AtomicU64,
+    /// A crowd process has signed its tokens.
+    pub crowd_ready: AtomicU64,
+    /// Crowd members that are welcomed now.
+    pub crowd_live: AtomicU64,
+    /// Crowd members that failed or were closed, since the run began.
+    pub crowd_failures: AtomicU64,
 }
 
 /// The page.

@@ -337,7 +337,7 @@ impl Subscriber {
                 }
                 let count = context.settings.topics_per_subscriber;
                 self.tracks = vec![Track::new(start(context, u64::MAX)); count as usize];
-                self.phase = Phase::Topics(count);
+                self.phase = if count == 0 { Phase::Live } else { Phase::Topics(count) };
             }
             Phase::Topics(left) => self.topic_welcome(&topic, left, now_ns, context),
             _ => context.inbox.tally.other_frames += 1,

@@ -3,7 +3,7 @@
 use crate::chart::append;
 use crate::latency::Quantiles;
 use crate::live::{milliseconds, short};
-use crate::report::Report;
+use crate::report::{Report, StormPhase, StormReport};
 
 /// Everything a reader wants to see at once, ending in the verdict.
 #[must_use]
@@ -54,12 +54,15 @@ pub fn text(report: &Report) -> String {
             slope(step.slab_per_subscriber)
         ));
     }
-    for storm in &report.storms {
-        let recovered = storm.recovered_s.map_or("never".into(), |s| format!("after {s:.2} s"));
+    for cut in &report.cuts {
+        let recovered = cut.recovered_s.map_or("never".into(), |s| format!("after {s:.2} s"));
         line(format_args!(
-            "storm      at {:.1} s: {} cut, all back {recovered}, {} failed attempts",
-            storm.at_s, storm.cut, storm.failures
+            "cut        at {:.1} s: {} cut, all back {recovered}, {} failed attempts",
+            cut.at_s, cut.cut, cut.failures
         ));
+    }
+    if let Some(storm) = &report.storm {
+        line(format_args!("{}", storm_text(storm)));
     }
     if let Some(slow) = &report.slow {
         line(format_args!(
@@ -103,6 +106,57 @@ pub fn text(report: &Report) -> String {
     }
     line(format_args!("{}", report.headline()));
     text.trim_end().to_owned()
+}
+
+fn storm_text(storm: &StormReport) -> String {
+    let together = format!(
+        "storm      while connections came: delivery p50 {} p99 {} = {:.2} times the quiet one",
+        milliseconds(storm.delivery.p50_ns),
+        milliseconds(storm.delivery.p99_ns),
+        storm.ratio
+    );
+    let phases = storm.phases.iter().map(storm_phase);
+    std::iter::once(together).chain(phases).collect::<Vec<_>>().join("\n")
+}
+
+fn storm_phase(phase: &StormPhase) -> String {
+    let delivery = &phase.delivery;
+    let mut text = format!(
+        "storm      {:21} {:5.2} s: delivery p50 {} p99 {} (x{:.2})",
+        phase.name,
+        phase.lasted_s,
+        milliseconds(delivery.p50_ns),
+        milliseconds(delivery.p99_ns),
+        phase.ratio
+    );
+    let mut add = |words: std::fmt::Arguments<'_>| append(&mut text, words);
+    if phase.connects > 0 {
+        add(format_args!(
+            "; {} connects, {} errors, last welcome after {:.2} s, {}/s, handshake p50 {} p99 {}",
+            phase.connects,
+            phase.errors,
+            phase.last_welcome_s,
+            short(phase.connects_per_second),
+            milliseconds(phase.handshake.p50_ns),
+            milliseconds(phase.handshake.p99_ns)
+        ));
+    }
+    if let Some(cpu_s) = phase.server_cpu_s {
+        add(format_args!("; server {cpu_s:.2} s CPU"));
+    }
+    if let Some(cpu_us) = phase.server_cpu_us_per_connect {
+        add(format_args!(", {cpu_us:.0} us per connect"));
+    }
+    if let Some(waited_s) = phase.server_waited_s {
+        add(format_args!(", waited {waited_s:.2} s for a CPU"));
+    }
+    add(format_args!(
+        "; lag p99 {}, readers waited {:.0} %, crowd {:.0} % of a CPU",
+        milliseconds(phase.lag_p99_ns),
+        phase.reader_waited * 100.0,
+        phase.crowd_cpu * 100.0
+    ));
+    text
 }
 
 fn figures(quantiles: &Quantiles) -> String {

@@ -46,6 +46,16 @@ pub fn sharpen_timers() {
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1_000_u64, 0, 0, 0) };
 }
 
+/// Lets others have the CPUs first: `nice` 1 to 19, setpriority(2).
+///
+/// # Errors
+/// When the value is below that of this process and it may not lower it.
+pub fn be_nice(nice: i32) -> io::Result<()> {
+    // SAFETY: setpriority takes integers and touches no memory; 0 is this process.
+    let done = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) } == 0;
+    if done { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Clock ticks per second, the unit of the CPU times in `/proc/PID/stat`.
 #[must_use]
 pub fn ticks_per_second() -> u64 {

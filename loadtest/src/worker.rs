@@ -4,14 +4,14 @@
 //! once a second, a report. The worker ends when the parent's pipe does.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use socket2::Socket;
 
+use crate::child::{CommandPipe, send};
 use crate::connect;
 use crate::control::{Command, Event, Final, Interval};
 use crate::inbox::{Inbox, bump};
@@ -19,9 +19,10 @@ use crate::judge;
 use crate::latency::Latency;
 use crate::run::per;
 use crate::settings::{Scenario, Settings};
-use crate::shared::{Counters, Row};
+use crate::shared::Row;
 use crate::subscriber::{Context, Phase, Subscriber};
 use crate::sys::{self, Epoll, Interest, Ready};
+use crate::token::Signer;
 use crate::verdict::Kind;
 use crate::wire::request;
 
@@ -45,6 +46,8 @@ pub(crate) struct Slot {
     /// When the current attempt began, nanoseconds.
     began_ns: u64,
     attempt: u32,
+    /// Tokens it has had, when each connect has its own.
+    generation: u32,
     /// Whether it may be dropped by the server without that being wrong.
     pub(crate) is_slow: bool,
     is_reading: bool,
@@ -68,6 +71,8 @@ pub struct Worker<'a> {
     context: Context<'a>,
     epoll: Epoll,
     slots: Vec<Slot>,
+    /// Signs a token for each connect, when each has its own.
+    signer: Option<Signer>,
     connected_to: usize,
     ramp: Ramp,
     scratch: Vec<u8>,
@@ -75,43 +80,21 @@ pub struct Worker<'a> {
     interval: Interval,
     interval_from_ns: u64,
     interval_cpu_ns: u64,
-    input: File,
-    commands: Vec<u8>,
+    pipe: CommandPipe,
     is_done: bool,
 }
 
-/// Runs a worker process to its end: commands on standard input, events on standard output.
+/// Runs the worker process number `worker` to its end.
 ///
 /// # Errors
-/// When the pipes or the counter page are unusable.
-pub fn run(counters_fd: i32) -> io::Result<()> {
-    sys::raise_descriptor_limit()?;
-    sys::sharpen_timers();
-    let counters = Counters::inherit(counters_fd)?;
-    // Unbuffered, because epoll knows nothing of bytes that sit in a buffer of ours.
-    let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
-    let mut line = Vec::new();
-    let mut byte = [0];
-    while input.read(&mut byte)? == 1 && byte[0] != b'\n' {
-        line.push(byte[0]);
-    }
-    let Command::Setup { settings, worker } = serde_json::from_slice(&line)? else {
-        return Err(io::Error::other("the first command is not the setup"));
-    };
-    let row = &counters.rows()[worker as usize];
-    let outcome = Worker::new(&settings, worker, row, input).and_then(|mut worker| worker.run());
-    if let Err(error) = &outcome {
-        send(&Event::Fatal(error.to_string()))?;
-    }
-    outcome
-}
-
-fn send(event: &Event) -> io::Result<()> {
-    let mut line = serde_json::to_vec(event)?;
-    line.push(b'\n');
-    let mut out = io::stdout().lock();
-    out.write_all(&line)?;
-    out.flush()
+/// When the key cannot be used, or the pipes or epoll fail.
+pub(crate) fn run(
+    settings: &Settings,
+    worker: u32,
+    row: &Row,
+    pipe: CommandPipe,
+) -> io::Result<()> {
+    Worker::new(settings, worker, row, pipe)?.run()
 }
 
 impl<'a> Worker<'a> {
@@ -119,19 +102,20 @@ impl<'a> Worker<'a> {
         settings: &'a Settings,
         worker: u32,
         row: &'a Row,
-        input: File,
+        pipe: CommandPipe,
     ) -> io::Result<Worker<'a>> {
         let (first, count) = settings.share(worker);
         let slots = (first..first + count).map(|number| Slot::new(number, settings)).collect();
         let epoll = Epoll::new()?;
-        sys::set_nonblocking(input.as_raw_fd())?;
-        epoll.add(input.as_raw_fd(), COMMANDS, Interest::Read)?;
+        epoll.add(pipe.as_raw_fd(), COMMANDS, Interest::Read)?;
+        let signer = settings.key.as_ref().map(|key| Signer::load(key, settings.run)).transpose();
         Ok(Worker {
             settings,
             row,
             context: Context::new(settings, Inbox::new(settings, row)),
             epoll,
             slots,
+            signer: signer.map_err(io::Error::other)?,
             connected_to: 0,
             ramp: Ramp::default(),
             scratch: vec![0; SCRATCH_SIZE],
@@ -139,8 +123,7 @@ impl<'a> Worker<'a> {
             interval: Interval::default(),
             interval_from_ns: sys::monotonic_ns(),
             interval_cpu_ns: sys::thread_cpu_ns(),
-            input,
-            commands: Vec::new(),
+            pipe,
             is_done: false,
         })
     }
@@ -182,29 +165,16 @@ impl<'a> Worker<'a> {
     }
 
     fn read_commands(&mut self) -> io::Result<()> {
-        loop {
-            let mut piece = [0; 8 * 1024];
-            match self.input.read(&mut piece) {
-                Ok(0) => {
-                    self.is_done = true;
-                    return Ok(());
-                }
-                Ok(count) => self.commands.extend_from_slice(&piece[..count]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
-            }
-        }
-        while let Some(end) = memchr::memchr(b'\n', &self.commands) {
-            let rest = self.commands.split_off(end + 1);
-            let line = std::mem::replace(&mut self.commands, rest);
-            self.command(serde_json::from_slice(&line)?)?;
-        }
-        Ok(())
+        let commands = self.pipe.read()?;
+        self.is_done = commands.is_none();
+        commands.unwrap_or_default().into_iter().try_for_each(|command| self.command(command))
     }
 
     fn command(&mut self, command: Command) -> io::Result<()> {
         match command {
-            Command::Setup { .. } => return Err(io::Error::other("a second setup")),
+            Command::Setup { .. } | Command::Gather { .. } => {
+                return Err(io::Error::other("not a command for a worker at work"));
+            }
             Command::Connect { count, rate } => {
                 let to = (count as usize).min(self.slots.len());
                 self.schedule(self.connected_to..to, rate);
@@ -214,6 +184,7 @@ impl<'a> Worker<'a> {
                 self.context.publishing = true;
                 self.context.inbox.measure_from_ns = measure_from_ns;
             }
+            Command::Phase { from_ns } => self.context.inbox.enter_phase(from_ns),
             Command::StopReading => self.set_reading(false)?,
             Command::ResumeReading => self.set_reading(true)?,
             Command::Cut { fraction, rate } => self.cut(fraction, rate),
@@ -261,11 +232,14 @@ impl<'a> Worker<'a> {
         let number = slot.subscriber.number;
         let opened = connect::open(self.settings, number, slot.is_slow).and_then(|socket| {
             self.epoll.add(socket.as_raw_fd(), index as u64, Interest::ReadWrite)?;
-            Ok(socket)
+            let sign = |signer: &Signer| signer.subscriber(number, slot.generation);
+            let token = self.signer.as_ref().map(sign).transpose().map_err(io::Error::other)?;
+            Ok((socket, token))
         });
         match opened {
-            Ok(socket) => {
-                slot.out = request::subscribe(self.settings, number);
+            Ok((socket, token)) => {
+                slot.generation += 1;
+                slot.out = request::subscribe(self.settings, number, token.as_deref());
                 slot.socket = Some(socket);
                 slot.subscriber.begin();
             }
@@ -440,6 +414,7 @@ impl<'a> Worker<'a> {
         interval.cpu_share = per(cpu_ns - self.interval_cpu_ns, whole_ns);
         interval.raw = self.context.inbox.raw.take();
         interval.corrected = self.context.inbox.corrected.take();
+        interval.phases = self.context.inbox.take_phases();
         interval.handshake = self.handshake.take();
         self.row.cpu_ns.store(cpu_ns, Ordering::Relaxed);
         (self.interval_from_ns, self.interval_cpu_ns) = (now_ns, cpu_ns);
@@ -456,6 +431,7 @@ impl Slot {
             intended_ns: 0,
             began_ns: 0,
             attempt: 0,
+            generation: 0,
             is_slow: settings.is_slow(number),
             is_reading: true,
             was_closed: false,

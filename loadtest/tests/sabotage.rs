@@ -4,6 +4,7 @@
 
 mod saboteur;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -171,4 +172,72 @@ fn pings_are_answered() {
     let broker = Saboteur::start(Sabotage::None);
     assert_eq!(run(&broker, "fanout", &[]).status, 0);
     assert_eq!(broker.pongs(), 12);
+}
+
+/// A storm of 12 over 6 established; sockets 0 to 5 are the established ones'.
+fn storm(sabotage: Sabotage, ratio_max: &str) -> (Outcome, Vec<String>) {
+    let broker = Saboteur::start(sabotage);
+    let key = broker.key_file();
+    let storm = ["--established", "6", "--quiet", "0.5", "--ratio-max", ratio_max];
+    let key_file = ["--key-file", key.to_str().unwrap(), "--connect-timeout", "0.5"];
+    // A busy test machine must not excuse the broker.
+    let outcome = run(&broker, "storm", &[&storm[..], &key_file, &["--lag-limit", "999"]].concat());
+    std::fs::remove_file(&key).unwrap();
+    (outcome, broker.tokens())
+}
+
+#[test]
+fn every_connection_of_a_storm_has_the_token_it_should_have() {
+    let (outcome, tokens) = storm(Sabotage::None, "999");
+    assert_eq!((outcome.status, tokens.len()), (0, 6 + 3 * 12), "{}", outcome.text);
+    let set = |range: std::ops::Range<usize>| tokens[range].iter().collect::<HashSet<_>>();
+    let (established, first) = (set(0..6), set(6..18));
+    let (again, fresh) = (set(18..30), set(30..42));
+    assert_eq!((established.len(), first.len(), fresh.len()), (6, 12, 12));
+    assert_eq!(first, again);
+    assert!(first.is_disjoint(&fresh) && established.is_disjoint(&first));
+    assert!(tokens.iter().all(|token| token.split('.').count() == 3), "{tokens:?}");
+    assert!(!outcome.text.contains(tokens[0].as_str()), "a token is shown");
+}
+
+#[test]
+fn a_storm_with_one_bad_connection_is_not_weathered() {
+    // The seventh of the second gathering.
+    for (sabotage, words) in [
+        (Sabotage::RefuseToken(24), "before its welcome: the server answered 401"),
+        (Sabotage::Stall(24), "before its welcome: the welcome did not come in time"),
+        (Sabotage::CloseWelcomed(24), "after its welcome: the server closed the connection"),
+    ] {
+        let (outcome, _) = storm(sabotage, "999");
+        assert_eq!(outcome.status, 1, "{sabotage:?}: {}", outcome.text);
+        let phases = outcome.report["storm"]["phases"].as_array().unwrap();
+        let errors: Vec<_> = phases.iter().map(|p| p["errors"].as_u64().unwrap()).collect();
+        // What closes after the gathering is complete counts in the next.
+        let expected: &[[u64; 5]] = match sabotage {
+            Sabotage::CloseWelcomed(_) => &[[0, 0, 1, 0, 0], [0, 0, 0, 1, 0]],
+            _ => &[[0, 0, 1, 0, 0]],
+        };
+        assert!(expected.iter().any(|e| errors == e), "{sabotage:?}: {}", outcome.text);
+        let failures = outcome.report["failures"].to_string();
+        assert!(failures.contains("1 errors, 12 connects; member "), "{failures}");
+        assert!(failures.contains(words), "{failures}");
+        assert!(outcome.report["tally"]["violations"]["missing"] == 0, "{}", outcome.text);
+    }
+}
+
+#[test]
+fn a_storm_that_slows_deliveries_is_not_weathered() {
+    // More than the established and one publisher: the crowd is there.
+    let (outcome, _) = storm(Sabotage::Sluggish(6), "3");
+    assert_eq!(outcome.status, 1, "{}", outcome.text);
+    let failures = outcome.report["failures"].to_string();
+    assert!(failures.contains("while connections came: p99 of delivery"), "{failures}");
+    assert!(failures.contains("times its quiet"), "{failures}");
+}
+
+#[test]
+fn what_the_established_lose_in_a_storm_is_seen() {
+    let (outcome, _) = storm(Sabotage::Drop(70), "999");
+    assert_eq!(outcome.status, 1, "{}", outcome.text);
+    assert_eq!(outcome.report["tally"]["violations"]["gap"], 1, "{}", outcome.text);
 }

@@ -69,7 +69,7 @@ fn idle_measures_memory_between_steps() {
 }
 
 #[test]
-fn storm_brings_everybody_back() {
+fn a_cut_brings_everybody_back() {
     for door in ["ws", "sse"] {
         let more = [
             "--door",
@@ -85,11 +85,38 @@ fn storm_brings_everybody_back() {
             "--cuts",
             "2",
         ];
-        let (report, _) = passes("storm", &more);
-        let storms = report["storms"].as_array().unwrap();
-        assert_eq!(storms.len(), 2);
-        assert!(storms.iter().all(|s| s["cut"] == 30 && s["recovered_s"].is_f64()), "{storms:?}");
+        let (report, _) = passes("cut", &more);
+        let cuts = report["cuts"].as_array().unwrap();
+        assert_eq!(cuts.len(), 2);
+        assert!(cuts.iter().all(|s| s["cut"] == 30 && s["recovered_s"].is_f64()), "{cuts:?}");
         assert!(report["tally"]["expected"].as_u64().unwrap() > 3_000, "{}", report["tally"]);
+    }
+}
+
+#[test]
+fn storm_reports_each_phase() {
+    for drop in ["reset", "close"] {
+        let more = ["-n", "40", "--established", "8", "--rate", "200", "--warmup", "0.1"];
+        // A busy test machine must not fail on latency, which is not what is tested here.
+        let storm = ["--quiet", "0.4", "--concurrency", "5", "--drop", drop, "--ratio-max", "999"];
+        let more = [&more[..], &storm, &["--crowd-processes", "2", "--lag-limit", "999"]].concat();
+        let (report, page) = passes("storm", &more);
+        let phases = report["storm"]["phases"].as_array().unwrap();
+        let connects: Vec<_> = phases.iter().map(|p| p["connects"].as_u64().unwrap()).collect();
+        assert_eq!(connects, [0, 40, 40, 40, 0], "{phases:?}");
+        for phase in phases {
+            let connects = &phase["connects"];
+            assert_eq!((&phase["errors"], &phase["welcomed"]), (&0.into(), connects), "{phase}");
+            assert_eq!(&phase["handshake"]["count"], connects, "{phase}");
+            assert!(phase["delivery"]["count"].as_u64() > Some(0), "{phase}");
+            let lasted_s = phase["lasted_s"].as_f64().unwrap();
+            assert!(phase["last_welcome_s"].as_f64().unwrap() <= lasted_s, "{phase}");
+            assert!(phase["server_cpu_s"].is_f64() && phase["server_waited_s"].is_f64(), "{phase}");
+        }
+        let timed: u64 = phases.iter().map(|p| p["delivery"]["count"].as_u64().unwrap()).sum();
+        assert_eq!(report["latency_corrected"]["count"], timed, "each delivery is of one phase");
+        assert_eq!(report["tally"]["expected"], report["tally"]["delivered"]);
+        assert!(page.contains("Storm of 40 connections") && page.contains("by phase of the storm"));
     }
 }
 

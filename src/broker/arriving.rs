@@ -20,7 +20,6 @@ use crate::model::close::CloseCause;
 use crate::model::id::ConnectionId;
 use crate::model::identity::Identity;
 use crate::model::presence::Attendance;
-use crate::model::shard::ShardIndex;
 use crate::stdx::slab::Key;
 
 impl Broker {
@@ -112,35 +111,6 @@ impl Broker {
         self.unsubscribe_where(session, |topic| !identity.rights.may_subscribe(topic), outlet);
     }
 
-    /// Does what has come due, and what this shard owes itself. Call once per turn, after all that
-    /// was read and received and before `deliver_runs`.
-    pub fn run_timers(&mut self, time_us: u64, outlet: &mut impl Outlet) {
-        let own = self.options.shard;
-        while let Some(parcel) = self.own_lane.pop_front() {
-            self.receive(own, parcel, time_us, outlet);
-        }
-        self.timers.advance(time_us);
-        for _ in 0..TIMERS_PER_TURN_MAX {
-            let Some(timer) = self.timers.take_due() else { break };
-            self.run_timer(timer, time_us, outlet);
-        }
-    }
-
-    /// When `run_timers` has something to do, on the clock it is given; a time long past for at
-    /// once. `None` while nothing is under way.
-    pub fn next_due_us(&self) -> Option<u64> {
-        if self.own_lane.is_empty() { self.timers.next_due_us() } else { Some(0) }
-    }
-
-    /// Hands a parcel to a shard, which may be this one.
-    pub(super) fn forward(&mut self, shard: ShardIndex, parcel: Parcel, outlet: &mut impl Outlet) {
-        if shard == self.options.shard {
-            self.own_lane.push_back(parcel);
-        } else {
-            outlet.send(shard, parcel);
-        }
-    }
-
     /// The subject's home has registered the session, which may be over already.
     pub(super) fn arrived(&self, session: Key, outlet: &mut impl Outlet) {
         if self.session(session).is_some_and(|state| !state.is_evicted) {
@@ -208,6 +178,3 @@ impl Broker {
         })
     }
 }
-
-/// Timers that one turn runs; those over it run in the next turn, which begins at once.
-const TIMERS_PER_TURN_MAX: usize = 1024;

@@ -186,7 +186,7 @@ pub struct Tally<N> {
 /// How much there is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counts {
-    /// Realtime WebSockets.
+    /// WebSocket connections of the Realtime dialect.
     pub websockets: u64,
     /// Event streams.
     pub streams: u64,

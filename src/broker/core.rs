@@ -40,6 +40,9 @@ pub struct BrokerOptions {
     pub idle_topics_max: usize,
 }
 
+/// Timers that one turn runs; those over it run in the next turn, which begins at once.
+const TIMERS_PER_TURN_MAX: usize = 1024;
+
 /// One shard's topics and subscriptions.
 #[derive(Debug)]
 pub struct Broker {
@@ -150,6 +153,7 @@ impl Broker {
         }
     }
 
+    #[inline]
     fn home_of_name(&self, app: AppIndex, name: &str) -> ShardIndex {
         let hash = self.hasher.hash_one((app, name));
         let shard = hash % u64::from(self.options.shard_count);
@@ -170,7 +174,7 @@ impl Broker {
             }
             Parcel::Published { to, outcome } => outlet.published(to, outcome),
             Parcel::Interest { app, topic, token } => {
-                self.register(TopicKey { app, name: topic }, from, token, outlet);
+                self.register(&TopicKey { app, name: topic }, from, token, outlet);
             }
             Parcel::Disinterest { app, topic } => {
                 self.remove_interest(&TopicKey { app, name: topic }, from, outlet);
@@ -190,18 +194,6 @@ impl Broker {
                 outlet.send(from, Parcel::Told { to, told });
             }
             Parcel::Told { to, told } => outlet.told(to, *told),
-            presence => self.receive_presence(from, presence, time_us, outlet),
-        }
-    }
-
-    fn receive_presence(
-        &mut self,
-        from: ShardIndex,
-        parcel: Parcel,
-        time_us: u64,
-        outlet: &mut impl Outlet,
-    ) {
-        match parcel {
             Parcel::Arrive { app, connection, identity, is_present } => {
                 self.arrive(app, connection, identity, is_present, time_us, outlet);
             }
@@ -218,21 +210,47 @@ impl Broker {
             Parcel::Unwatch { app, topic } => self.unwatch(&TopicKey { app, name: topic }),
             Parcel::Members { app, topic, token, subjects } => {
                 let key = TopicKey { app, name: topic };
-                self.members_told(&key, from, token, subjects, time_us, outlet);
+                self.members_told(&key, from, token, &subjects, time_us, outlet);
             }
             Parcel::Member { app, topic, subject, is_on } => {
                 let key = TopicKey { app, name: topic };
-                self.member_told(&key, from, subject, is_on, time_us, outlet);
+                self.member_told(&key, from, &subject, is_on, time_us, outlet);
             }
-            _ => unreachable!("`receive` takes all other parcels"),
         }
     }
 
-    pub(super) fn run_timer(&mut self, timer: Timer, time_us: u64, outlet: &mut impl Outlet) {
-        match timer {
-            Timer::SubjectGone(key) => self.tell_gone(&key, time_us, outlet),
-            Timer::MemberGone(key, subject) => self.tell_leave(&key, &subject, time_us, outlet),
-            Timer::Count(key) => self.tell_count_again(&key, time_us, outlet),
+    /// Does what has come due, and what this shard owes itself. Call once per turn, after all that
+    /// was read and received and before `deliver_runs`.
+    pub fn run_timers(&mut self, time_us: u64, outlet: &mut impl Outlet) {
+        let own = self.options.shard;
+        while let Some(parcel) = self.own_lane.pop_front() {
+            self.receive(own, parcel, time_us, outlet);
+        }
+        self.timers.advance(time_us);
+        for _ in 0..TIMERS_PER_TURN_MAX {
+            match self.timers.take_due() {
+                Some(Timer::SubjectGone(key)) => self.tell_gone(&key, time_us, outlet),
+                Some(Timer::MemberGone(key, subject)) => {
+                    self.tell_leave(&key, &subject, time_us, outlet);
+                }
+                Some(Timer::Count(key)) => self.tell_count_again(&key, time_us, outlet),
+                None => break,
+            }
+        }
+    }
+
+    /// When `run_timers` has something to do, on the clock it is given; a time long past for at
+    /// once. `None` while nothing is under way.
+    pub fn next_due_us(&self) -> Option<u64> {
+        if self.own_lane.is_empty() { self.timers.next_due_us() } else { Some(0) }
+    }
+
+    /// Hands a parcel to a shard, which may be this one.
+    pub(super) fn forward(&mut self, shard: ShardIndex, parcel: Parcel, outlet: &mut impl Outlet) {
+        if shard == self.options.shard {
+            self.own_lane.push_back(parcel);
+        } else {
+            outlet.send(shard, parcel);
         }
     }
 

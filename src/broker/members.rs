@@ -94,7 +94,7 @@ impl Broker {
         key: &TopicKey,
         shard: ShardIndex,
         token: u32,
-        subjects: Vec<Arc<str>>,
+        subjects: &[Arc<str>],
         time_us: u64,
         outlet: &mut impl Outlet,
     ) {
@@ -113,7 +113,7 @@ impl Broker {
         &mut self,
         key: &TopicKey,
         shard: ShardIndex,
-        subject: Arc<str>,
+        subject: &Arc<str>,
         is_on: bool,
         time_us: u64,
         outlet: &mut impl Outlet,
@@ -160,12 +160,12 @@ impl Broker {
         &mut self,
         key: &TopicKey,
         shard: ShardIndex,
-        subject: Arc<str>,
+        subject: &Arc<str>,
         time_us: u64,
         outlet: &mut impl Outlet,
     ) {
         let Some(topic) = self.members.get_mut(key) else { return };
-        if let Some(membership) = topic.members.get_mut(&subject) {
+        if let Some(membership) = topic.members.get_mut(subject) {
             membership.shards.insert(shard);
             if let Some(timer) = membership.leaving.take() {
                 self.timers.cancel(timer);
@@ -174,30 +174,30 @@ impl Broker {
         }
         let mut shards = ShardSet::default();
         shards.insert(shard);
-        topic.members.insert(Arc::clone(&subject), Membership { shards, leaving: None });
+        topic.members.insert(Arc::clone(subject), Membership { shards, leaving: None });
         let most = topic.members.len();
-        self.tell_change(key, MemberEvent::Join(&subject), most, time_us, outlet);
+        self.tell_change(key, MemberEvent::Join(subject), most, time_us, outlet);
     }
 
     fn member_left(
         &mut self,
         key: &TopicKey,
         shard: ShardIndex,
-        subject: Arc<str>,
+        subject: &Arc<str>,
         time_us: u64,
         outlet: &mut impl Outlet,
     ) {
         let debounce_us = self.debounce_us(key.app);
         let Some(topic) = self.members.get_mut(key) else { return };
-        let Some(membership) = topic.members.get_mut(&subject) else { return };
+        let Some(membership) = topic.members.get_mut(subject) else { return };
         membership.shards.remove(shard);
         if !membership.shards.is_empty() {
             return;
         }
         if debounce_us == 0 {
-            return self.tell_leave(key, &subject, time_us, outlet);
+            return self.tell_leave(key, subject, time_us, outlet);
         }
-        let timer = Timer::MemberGone(key.clone(), subject);
+        let timer = Timer::MemberGone(key.clone(), Arc::clone(subject));
         membership.leaving = Some(self.timers.schedule(time_us, debounce_us, timer));
     }
 

@@ -183,8 +183,9 @@ impl Parcel {
     /// Bytes this parcel holds alive in a queue, roughly; what queue limits count.
     pub fn size(&self) -> usize {
         match self {
-            Parcel::Publish { publication, .. } => 256 + publication.payload.size(),
-            Parcel::Announce(publication) => 256 + publication.payload.size(),
+            Parcel::Publish { publication, .. } | Parcel::Announce(publication) => {
+                256 + publication.payload.size()
+            }
             Parcel::Deliver(message) => 256 + message.publication.payload.size(),
             Parcel::DeliverPrivate { message, sessions } => {
                 256 + message.publication.payload.size() + size_of_val(sessions.as_slice())

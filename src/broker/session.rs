@@ -21,8 +21,8 @@ pub struct Arrival {
     pub connection: ConnectionId,
     /// Who it is. Its *subject* is the identity's, or else the connection id's text.
     pub identity: Arc<Identity>,
-    /// Whether its coming and going is told and `same_subject` holds for it: Realtime WebSockets
-    /// yes, event streams no.
+    /// Whether its coming and going is told and `same_subject` holds for it: yes for a Realtime
+    /// WebSocket, no for an event stream.
     pub is_present: bool,
 }
 

@@ -90,7 +90,7 @@ impl Broker {
     /// The home takes in that a shard holds subscribers, and says so.
     pub(super) fn register(
         &mut self,
-        key: TopicKey,
+        key: &TopicKey,
         shard: ShardIndex,
         token: u32,
         outlet: &mut impl Outlet,
@@ -99,7 +99,7 @@ impl Broker {
         let (app, topic) = (key.app, key.name.clone());
         // Before anything that its being registered brings.
         outlet.send(shard, Parcel::Registered { app, topic, token, offset });
-        self.add_interest(&key, shard, outlet);
+        self.add_interest(key, shard, outlet);
     }
 
     fn add_interest(&mut self, key: &TopicKey, shard: ShardIndex, outlet: &mut impl Outlet) {

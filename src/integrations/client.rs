@@ -14,7 +14,7 @@ use reqwest::{Response, Url, redirect};
 use serde_json::Value;
 use tokio::runtime::{self, Runtime};
 
-use super::event_stream::{Event, EventStream};
+use super::event_stream::{Event, EventStream, TooLarge};
 use super::fetch::failure;
 use super::reconnect::Reconnect;
 use crate::stdx::random;
@@ -95,7 +95,7 @@ pub struct Receipt {
 }
 
 /// What a subscriber is told.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Notice<'a> {
     /// The stream is open.
     Connected,
@@ -136,6 +136,8 @@ impl Client {
             .redirect(redirect::Policy::none())
             .no_proxy()
             .referer(false)
+            // A kept connection may have ended unseen; each request here is rare enough for its own.
+            .pool_max_idle_per_host(0)
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_keepalive(KEEPALIVE);
         if base.scheme() == "http" {
@@ -245,7 +247,7 @@ impl Client {
                     return Ok(());
                 }
             }
-            fed.map_err(|_| ClientError::Unusable("an event is too large".to_owned()))?;
+            fed.map_err(|TooLarge| ClientError::Unusable("an event is too large".to_owned()))?;
         }
         Err(ClientError::Unreachable("the broker ended the stream".to_owned()))
     }

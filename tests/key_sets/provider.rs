@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 /// What every request is answered with from now on.
@@ -10,6 +10,8 @@ use std::time::Duration;
 pub(crate) enum Answer {
     /// These bytes, then the end of the connection.
     Bytes(Vec<u8>),
+    /// Nothing until the answer is another one.
+    Hold,
     /// These bytes, then silence on an open connection.
     Stall(Vec<u8>),
     /// These bytes, then one byte every 20 ms.
@@ -22,7 +24,7 @@ pub(crate) enum Answer {
 #[derive(Clone)]
 pub(crate) struct Provider {
     pub(crate) address: SocketAddr,
-    answer: Arc<Mutex<Answer>>,
+    answer: Arc<(Mutex<Answer>, Condvar)>,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
@@ -31,46 +33,52 @@ impl Provider {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let provider = Provider {
             address: listener.local_addr().expect("a bound socket"),
-            answer: Arc::new(Mutex::new(answer)),
+            answer: Arc::new((Mutex::new(answer), Condvar::new())),
             requests: Arc::default(),
         };
         let server = provider.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let server = server.clone();
-                std::thread::spawn(move || server.serve(stream));
+                std::thread::spawn(move || server.serve(&stream));
             }
         });
         provider
     }
 
     pub(crate) fn answers(&self, answer: Answer) {
-        *self.answer.lock().unwrap() = answer;
+        let (current, changed) = &*self.answer;
+        *current.lock().expect("no holder panics") = answer;
+        changed.notify_all();
     }
 
     /// Heads of all requests so far; a connection counts as soon as it is accepted.
     pub(crate) fn requests(&self) -> Vec<String> {
-        self.requests.lock().unwrap().clone()
+        self.requests.lock().expect("no holder panics").clone()
     }
 
-    fn serve(&self, stream: TcpStream) {
+    fn serve(&self, stream: &TcpStream) {
         let place = {
-            let mut requests = self.requests.lock().unwrap();
+            let mut requests = self.requests.lock().expect("no holder panics");
             requests.push(String::new());
             requests.len() - 1
         };
-        let mut lines = BufReader::new(&stream);
+        let mut lines = BufReader::new(stream);
         let mut head = String::new();
         while lines.read_line(&mut head).is_ok_and(|size| size > 2) {}
-        self.requests.lock().unwrap()[place] = head;
-        let answer = self.answer.lock().unwrap().clone();
+        self.requests.lock().expect("no holder panics")[place] = head;
+        let (current, changed) = &*self.answer;
+        let current = current.lock().expect("no holder panics");
+        let held = changed.wait_while(current, |answer| matches!(answer, Answer::Hold));
+        let answer = held.expect("no holder panics").clone();
         // Errors mean that the client has gone, as it may.
-        let _ = respond(&stream, answer);
+        let _ = respond(stream, answer);
     }
 }
 
 fn respond(mut stream: &TcpStream, answer: Answer) -> std::io::Result<()> {
     match answer {
+        Answer::Hold => unreachable!("it has been waited for"),
         Answer::Bytes(bytes) => stream.write_all(&bytes),
         Answer::Stall(bytes) => {
             stream.write_all(&bytes)?;

@@ -12,16 +12,16 @@ const WEBSOCKET_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 /// What a server must answer to [`WEBSOCKET_KEY`], RFC 6455 §1.3.
 pub const WEBSOCKET_ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
-/// The request that opens a subscriber's connection.
+/// The request that opens a subscriber's connection; `own_token` comes before that of the settings.
 #[must_use]
-pub fn subscribe(settings: &Settings, subscriber: u32) -> Vec<u8> {
+pub fn subscribe(settings: &Settings, subscriber: u32, own_token: Option<&str>) -> Vec<u8> {
     let topics = || {
         let names: Vec<String> =
             settings.topics_of(subscriber).map(|t| settings.topic(t)).collect();
         names.join(",")
     };
     let (app, host) = (&settings.app, &settings.host);
-    let token = settings.token.as_deref();
+    let token = own_token.or(settings.token.as_deref());
     let path = match settings.door {
         Door::Ws => {
             let query = token.map_or(String::new(), |token| format!("?access_token={token}"));
@@ -201,12 +201,15 @@ mod tests {
     fn subscribers_name_their_topics() {
         let mut settings = Settings { topics: 3, topics_per_subscriber: 2, ..example() };
         settings.door = Door::Sse;
-        let text = String::from_utf8(subscribe(&settings, 1)).unwrap();
+        let text = String::from_utf8(subscribe(&settings, 1, None)).unwrap();
         let line = "GET /v1/demo/events?topics=load-00000abc-000002,load-00000abc-000000 HTTP/1.1";
         assert_eq!(text.lines().next(), Some(line));
         settings.door = Door::Ws;
         settings.token = Some("abc".into());
-        let text = String::from_utf8(subscribe(&settings, 1)).unwrap();
-        assert!(text.starts_with("GET /apps/demo?access_token=abc HTTP/1.1\r\n"), "{text}");
+        for (own, shown) in [(None, "abc"), (Some("own"), "own")] {
+            let text = String::from_utf8(subscribe(&settings, 1, own)).unwrap();
+            let line = format!("GET /apps/demo?access_token={shown} HTTP/1.1\r\n");
+            assert!(text.starts_with(&line), "{text}");
+        }
     }
 }

@@ -4,10 +4,15 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
+use std::time::Duration;
 
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -43,6 +48,14 @@ pub(crate) enum Sabotage {
     MuteAndDrop(u64),
     /// Close the subscriber's connection.
     Disconnect(u64),
+    /// Answer 401 to this WebSocket handshake, counted from 0.
+    RefuseToken(u64),
+    /// Never answer this WebSocket handshake.
+    Stall(u64),
+    /// Close this WebSocket right after its welcome.
+    CloseWelcomed(u64),
+    /// Deliver 60 ms late while there are more connections than this.
+    Sluggish(usize),
 }
 
 const VICTIM: usize = 3;
@@ -75,6 +88,8 @@ struct State {
     next_id: AtomicU64,
     publishes: AtomicU64,
     pongs: AtomicU64,
+    /// Tokens of the WebSocket handshakes, in the order they came.
+    tokens: Mutex<Vec<String>>,
 }
 
 impl Saboteur {
@@ -87,6 +102,7 @@ impl Saboteur {
             next_id: AtomicU64::new(0),
             publishes: AtomicU64::new(0),
             pongs: AtomicU64::new(0),
+            tokens: Mutex::default(),
         });
         let shared = Arc::clone(&state);
         thread::spawn(move || {
@@ -101,6 +117,23 @@ impl Saboteur {
     /// Pongs received from subscribers.
     pub(crate) fn pongs(&self) -> u64 {
         self.state.pongs.load(Ordering::SeqCst)
+    }
+
+    /// Tokens that WebSocket handshakes have brought, in the order they came; empty where there
+    /// was none.
+    pub(crate) fn tokens(&self) -> Vec<String> {
+        self.state.tokens.lock().unwrap().clone()
+    }
+
+    /// A new private key for this broker's run, in a file; the caller removes it.
+    pub(crate) fn key_file(&self) -> PathBuf {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+        let document = BASE64_STANDARD.encode(pair.to_pkcs8v1().unwrap());
+        let name = format!("loadtest-key-{}-{}.pem", std::process::id(), self.port);
+        let path = std::env::temp_dir().join(name);
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{document}\n-----END PRIVATE KEY-----\n");
+        std::fs::write(&path, pem).unwrap();
+        path
     }
 }
 
@@ -137,7 +170,7 @@ fn serve(stream: &TcpStream, state: &Arc<State>) {
                 return;
             }
         } else if path.starts_with("/apps/demo") {
-            return websocket(stream, reader, state);
+            return websocket(stream, reader, state, path);
         } else if let Some(query) = path.strip_prefix("/v1/demo/events?") {
             let door = if query.contains("format=raw") { Door::Raw } else { Door::Sse };
             return event_stream(stream, reader, state, door, query);
@@ -199,6 +232,11 @@ fn publish(stream: &TcpStream, state: &State, request: &Request) -> bool {
         }
     };
     let mut subscribers = state.subscribers();
+    if let Sabotage::Sluggish(count) = state.sabotage
+        && subscribers.len() > count
+    {
+        thread::sleep(Duration::from_millis(60));
+    }
     let number = state.publishes.fetch_add(1, Ordering::SeqCst);
     let is_refused = match state.sabotage {
         Sabotage::Refuse(n) | Sabotage::RefuseAndDeliver(n) => n == number,
@@ -340,18 +378,44 @@ fn event_stream(
     state.subscribers().remove(&id);
 }
 
-fn websocket(mut stream: &TcpStream, mut reader: BufReader<TcpStream>, state: &State) {
+fn websocket(stream: &TcpStream, mut reader: BufReader<TcpStream>, state: &State, path: &str) {
+    let number = {
+        let mut tokens = state.tokens.lock().unwrap();
+        let token = path.split_once("access_token=").map_or("", |(_, token)| token);
+        tokens.push(token.to_owned());
+        tokens.len() as u64 - 1
+    };
+    match state.sabotage {
+        Sabotage::RefuseToken(n) if n == number => {
+            respond(stream, "401 Unauthorized", "{\"code\":\"unauthorized\"}");
+        }
+        Sabotage::Stall(n) if n == number => _ = reader.read(&mut [0]),
+        Sabotage::CloseWelcomed(n) if n == number => {
+            greet(stream, state);
+            let _ = stream.shutdown(std::net::Shutdown::Both);
+        }
+        _ => converse(stream, reader, state),
+    }
+}
+
+/// Upgrades, welcomes and pings.
+fn greet(stream: &TcpStream, state: &State) -> u64 {
     let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-    let welcome = |topic: &str| {
-        text_frame(&format!(
-            r#"{{"topic":"{topic}","messageType":"welcome","data":{{"connection":{{"id":"ab"}}}}}}"#
-        ))
-    };
     let mut bytes = head.as_bytes().to_vec();
     bytes.extend(welcome("main"));
     bytes.extend(b"\x89\x02hi");
-    let id = state.join(stream, Door::Ws, Vec::new(), &bytes);
+    state.join(stream, Door::Ws, Vec::new(), &bytes)
+}
+
+fn welcome(topic: &str) -> Vec<u8> {
+    text_frame(&format!(
+        r#"{{"topic":"{topic}","messageType":"welcome","data":{{"connection":{{"id":"ab"}}}}}}"#
+    ))
+}
+
+fn converse(mut stream: &TcpStream, mut reader: BufReader<TcpStream>, state: &State) {
+    let id = greet(stream, state);
     while let Some((opcode, payload)) = read_frame(&mut reader) {
         match opcode {
             1 => {

@@ -16,7 +16,7 @@ use crate::model::identity::Revocation;
 use crate::model::pattern::Patterns;
 use crate::model::shard::ShardIndex;
 use crate::model::topic::TopicName;
-use crate::stdx::slab::Key;
+use crate::stdx::slab::{Key, Slab};
 
 /// What is under way.
 #[derive(Default)]
@@ -89,6 +89,16 @@ impl World {
             }
         };
         self.put(asker, 0..self.brokers.len(), &ask);
+    }
+
+    /// Only observers are left; one order finds them all.
+    pub(super) fn close_everyone(&mut self) {
+        for app in (0..APP_COUNT).map(AppIndex) {
+            let (whom, cause) = (Whom::Everyone, CloseCause::Administered);
+            let told = self.ask_all(&Ask::Close { app, whom, cause }, 1);
+            assert_eq!(told, Told::Closed(1));
+        }
+        assert!(self.sessions.iter().flat_map(Slab::iter).all(|(_, s)| s.evicted.is_some()));
     }
 
     fn put(&mut self, asker: usize, shards: std::ops::Range<usize>, ask: &Ask) -> u32 {
@@ -289,7 +299,7 @@ impl World {
     }
 
     fn in_app(&self, app: AppIndex) -> impl Iterator<Item = &Session> {
-        let all = self.sessions.iter().flat_map(|sessions| sessions.iter());
+        let all = self.sessions.iter().flat_map(Slab::iter);
         all.map(|(_, session)| session).filter(move |session| session.app == app)
     }
 }

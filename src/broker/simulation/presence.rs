@@ -26,6 +26,8 @@ pub(super) struct Presence {
     inbound: HashMap<AppIndex, Inbound>,
     members: HashMap<AppIndex, Members>,
     ended: Vec<Ended>,
+    /// Per connection, when it ended or was told to.
+    gone_us: HashMap<String, u64>,
     seen: Seen,
 }
 
@@ -116,6 +118,7 @@ impl Presence {
             if publication.topic.as_str() == "secure/inbound" {
                 assert!(application.websocket_inbound_topic_enabled);
                 self.inbound.entry(publication.app).or_default().take(&data, application);
+                self.check_debounce(&data, message.time_us, application);
             } else {
                 assert_eq!(data["topic"], "t0");
                 let members = self.members.entry(publication.app).or_default();
@@ -124,8 +127,20 @@ impl Presence {
         }
     }
 
+    /// Where a subject has one connection at a time, each going waits for its whole time.
+    fn check_debounce(&self, data: &Value, time_us: u64, application: &Application) {
+        let id = data["client"]["connectionId"].as_str().unwrap();
+        let debounce_us = u64::from(application.presence.debounce_ms) * 1000;
+        let waits = debounce_us > 0
+            && application.same_subject != SameSubject::Allow
+            && data["client"]["subject"].as_str() != Some(id)
+            && data["payload"]["status"] == "disconnected";
+        assert!(!waits || time_us >= self.gone_us[id] + debounce_us, "{id} told too early");
+    }
+
     /// A session is over.
-    pub(super) fn ended(&mut self, session: &Session) {
+    pub(super) fn ended(&mut self, session: &Session, time_us: u64) {
+        self.gone_us.entry(session.id.to_string()).or_insert(time_us);
         self.seen.delivered_by_subject += session.by_subject.len();
         self.ended.push(Ended {
             app: session.app,
@@ -195,7 +210,7 @@ impl World {
             let identity = Arc::new(Identity::without_token(Rights::every_topic()));
             let form = Form::Sse { body: SseBody::Native, shared_id: false };
             let key = self.begin_session(shard, app, form, identity, false, true);
-            self.subscribe_to(shard, key, TopicName::new("secure/inbound").unwrap());
+            self.subscribe_to(shard, key, &TopicName::new("secure/inbound").unwrap());
             self.told.observers.push((shard, key));
         }
         self.settle();
@@ -220,7 +235,7 @@ impl World {
             self.unsubscribe_from(shard, key, topic);
         } else {
             self.told.members.insert(session.app, Members::default());
-            self.subscribe_to(shard, key, topic);
+            self.subscribe_to(shard, key, &topic);
         }
     }
 
@@ -231,6 +246,7 @@ impl World {
         assert_eq!(session.evicted, None, "told to close twice");
         assert_eq!(is_ordered, cause != CloseCause::SameSubject);
         session.evicted = Some(cause);
+        self.told.gone_us.insert(session.id.to_string(), self.time_us);
         if cause == CloseCause::SameSubject {
             assert!(session.is_present && session.identity.subject.is_some());
             match self.applications.get(session.app).same_subject {

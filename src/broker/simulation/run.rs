@@ -71,6 +71,12 @@ impl World {
             }
         }
         assert!(self.published.iter().all(|published| published.answered));
+        for broker in &self.brokers {
+            for (_, topic) in broker.topics.iter() {
+                let is_watched = broker.watched.contains(&topic.key);
+                assert_eq!(topic.subjects.is_some(), is_watched, "counted for nobody");
+            }
+        }
         self.check_told();
         self.check_answers();
     }
@@ -85,6 +91,7 @@ impl World {
         self.settle_timers();
         self.check_told();
         self.check_all_told();
+        self.close_everyone();
         self.end_observing();
         self.settle_timers();
         for broker in &self.brokers {

@@ -28,7 +28,10 @@ impl World {
             12..24 => self.subscribe(shard),
             24..31 => self.unsubscribe(shard),
             31..33 => self.order(shard),
-            33..34 => self.toggle_watch(),
+            33..34 => {
+                self.toggle_watch();
+                self.set_identity(shard);
+            }
             34..56 => self.publish(shard),
             56..82 => self.carry(shard),
             82..90 => self.pass_time(shard),
@@ -89,6 +92,17 @@ impl World {
         })
     }
 
+    /// Someone presents a new token of the same subject.
+    fn set_identity(&mut self, shard: usize) {
+        let Some(key) = self.session(shard) else { return };
+        let new = self.identity();
+        let session = self.sessions[shard].get_mut(key).unwrap();
+        let subject = session.identity.subject.clone();
+        let rights = Rights::of_permissions(vec![format!("p{}", self.time_us)]);
+        session.identity = Arc::new(Identity { subject, rights, ..(*new).clone() });
+        self.brokers[shard].set_identity(key, Arc::clone(&session.identity));
+    }
+
     pub(super) fn begin_session(
         &mut self,
         shard: usize,
@@ -132,7 +146,7 @@ impl World {
         self.listen(shard);
         let session = self.sessions[shard].remove(key).unwrap();
         assert_eq!(session.private, session.private_expected);
-        self.told.ended(&session);
+        self.told.ended(&session, self.time_us);
         for (topic, subscription) in session.topics {
             self.check(shard, &(session.app, topic), &subscription);
         }
@@ -144,14 +158,14 @@ impl World {
     pub(super) fn subscribe(&mut self, shard: usize) {
         let Some(key) = self.session(shard) else { return };
         let topic = self.topic();
-        self.subscribe_to(shard, key, topic);
+        self.subscribe_to(shard, key, &topic);
     }
 
-    pub(super) fn subscribe_to(&mut self, shard: usize, key: Key, topic: TopicName) {
+    pub(super) fn subscribe_to(&mut self, shard: usize, key: Key, topic: &TopicName) {
         let ticket = self.next_ticket;
         self.next_ticket += 1;
         let session = self.sessions[shard].get_mut(key).unwrap();
-        let (known, count) = (session.topics.contains_key(&topic), session.topics.len());
+        let (known, count) = (session.topics.contains_key(topic), session.topics.len());
         session.topics.entry(topic.clone()).or_default().owed.push(ticket);
         let ears = &mut self.ears[shard];
         let outcome = self.brokers[shard].subscribe(key, topic.clone(), ticket, ears);
@@ -160,10 +174,10 @@ impl World {
             let session = self.sessions[shard].get_mut(key).unwrap();
             let waits: usize = session.topics.values().map(|s| s.owed.len()).sum();
             assert!(waits + count > SUBSCRIPTIONS_MAX);
-            let subscription = session.topics.get_mut(&topic).unwrap();
+            let subscription = session.topics.get_mut(topic).unwrap();
             subscription.owed.retain(|owed| *owed != ticket);
             if !known {
-                session.topics.remove(&topic);
+                session.topics.remove(topic);
             }
         } else {
             assert!(known || count < SUBSCRIPTIONS_MAX, "over the limit");

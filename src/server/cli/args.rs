@@ -115,7 +115,7 @@ where
 pub fn run(
     action: &Action,
     environment: Vec<(String, String)>,
-    streams: Streams<'_>,
+    streams: &mut Streams<'_>,
     serve: impl FnOnce(Loaded) -> ExitCode,
 ) -> ExitCode {
     let written = match action {
@@ -146,7 +146,7 @@ pub fn run(
 ///
 /// # Errors
 /// The file that cannot be read, or all problems of the configuration; either as a sentence.
-pub fn load(options: &Options, environment: Vec<(String, String)>) -> Result<Loaded, String> {
+fn load(options: &Options, environment: Vec<(String, String)>) -> Result<Loaded, String> {
     let named =
         environment.iter().find(|(name, value)| name == config::FILE_VARIABLE && !value.is_empty());
     let path = options.config.clone().or_else(|| named.map(|(_, value)| PathBuf::from(value)));
@@ -200,8 +200,8 @@ mod tests {
         let environment =
             environment.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         let (mut out, mut errors) = (Vec::new(), Vec::new());
-        let streams = Streams { input: &mut io::empty(), out: &mut out, errors: &mut errors };
-        let code = run(&parsed(line).unwrap(), environment, streams, |loaded| {
+        let mut streams = Streams { input: &mut io::empty(), out: &mut out, errors: &mut errors };
+        let code = run(&parsed(line).unwrap(), environment, &mut streams, |loaded| {
             assert_eq!(loaded.settings.server.shard_count, Some(3));
             ExitCode::SUCCESS
         });

@@ -32,7 +32,7 @@ pub struct Streams<'s> {
 /// Which broker and as whom.
 #[derive(Args, Debug, Clone, PartialEq, Eq)]
 pub(super) struct ConnectionArgs {
-    /// The broker's address [variable: `FANWIRE_CLIENT_URL`] [default: <http://127.0.0.1:8480/>].
+    /// The broker's address; by default port 8480 of this machine [variable: `FANWIRE_CLIENT_URL`].
     #[arg(long, value_name = "URL")]
     pub(super) url: Option<String>,
     /// The application.

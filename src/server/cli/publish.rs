@@ -29,9 +29,9 @@ pub struct PublishArgs {
 pub(super) fn run(
     args: &PublishArgs,
     environment: &[(String, String)],
-    streams: Streams<'_>,
+    streams: &mut Streams<'_>,
 ) -> ExitCode {
-    match publish(args, environment, streams.input) {
+    match publish(args, environment, &mut streams.input) {
         // Whoever does not read the receipt does not want it.
         Ok(receipt) => {
             let _ = writeln!(streams.out, "{receipt}");

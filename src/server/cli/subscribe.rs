@@ -37,7 +37,7 @@ pub struct SubscribeArgs {
 pub(super) fn run(
     args: &SubscribeArgs,
     environment: &[(String, String)],
-    streams: Streams<'_>,
+    streams: &mut Streams<'_>,
 ) -> ExitCode {
     let Streams { input, out, errors } = streams;
     let ended = end_on_signals()

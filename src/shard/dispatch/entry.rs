@@ -48,15 +48,10 @@ impl Shard {
     ) -> Result<Option<Entered>, Refused> {
         let applications = Arc::clone(&self.delivery.applications);
         let app = match route.application() {
-            Some(id) => applications.find(&decode_segment(id)?).ok_or_else(|| {
-                let detail = "no application of this name is configured";
-                Refused::new(Refusal::UnknownApplication, detail)
-            })?,
-            None => applications.buzzpost().ok_or_else(|| {
-                let detail = "the root path belongs to no application (buzzpost_application)";
-                Refused::new(Refusal::UnknownApplication, detail)
-            })?,
+            Some(id) => applications.find(&decode_segment(id)?),
+            None => applications.buzzpost(),
         };
+        let app = app.ok_or_else(unknown_application)?;
         let application = applications.get(app);
         exchange.cors = cors(app, application, &request.head);
         if !application.enabled {
@@ -153,6 +148,12 @@ fn presented<'a>(head: &Head<'a>) -> Result<Presented<'a>, Refused> {
         (Some(token), None) => Ok(Presented::Token(token)),
         (Some(_), Some(_)) => Err(ambiguous()),
     }
+}
+
+/// The refusal of a path that names no application, or of the root path where it has none.
+pub(super) fn unknown_application() -> Refused {
+    let detail = "no application of this name is configured (at the root: buzzpost_application)";
+    Refused::new(Refusal::UnknownApplication, detail)
 }
 
 fn ambiguous() -> Refused {

@@ -8,7 +8,7 @@ use super::super::answer::{Answer, AnswerBody, Cors};
 use super::super::connection::{Door, HttpDoor};
 use super::super::respond;
 use super::super::run::Shard;
-use super::entry::{Entered, cors};
+use super::entry::{Entered, cors, unknown_application};
 use super::route::{Route, Routed, route};
 use crate::model::application::{AppIndex, Applications};
 use crate::model::close::CloseCause;
@@ -278,19 +278,21 @@ fn admit(
     allow: &mut &'static str,
 ) -> Result<SizeLimit, Refused> {
     const NONE: SizeLimit = SizeLimit { size_max: 0, key: "this route takes no body" };
+    let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
     let route = match route(head) {
-        Routed::Route(route) => route,
-        Routed::Options(..) => return Ok(NONE),
-        Routed::Refused(..) if matches!(head.framing, Framing::None | Framing::Length(0)) => {
-            return Ok(NONE);
-        }
+        Routed::Route(route) if route.gate().is_some() => route,
+        Routed::Route(_) | Routed::Options(..) => return Ok(NONE),
+        Routed::Refused(..) if !has_body => return Ok(NONE),
         Routed::Refused(refused, methods) => {
             *allow = methods;
             return Err(refused);
         }
     };
-    let limits = application_of(route, applications).map(|app| applications.get(app).limits);
-    let Some(limits) = limits else { return Ok(NONE) };
+    let limits = match application_of(route, applications) {
+        Some(app) => applications.get(app).limits,
+        None if has_body => return Err(unknown_application()),
+        None => return Ok(NONE),
+    };
     Ok(match route {
         Route::Topic(..) => SizeLimit {
             size_max: limits.native_payload_size_max,
