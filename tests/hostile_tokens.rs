@@ -20,8 +20,9 @@ use support::{Broker, on_each_with};
 
 const OTHER_SECRET: &str = "Z3kVb0sHq8XyTf5LgWr2NcJm7DuPe9Ao";
 const ISSUER: &str = "https://idp.example.com";
-/// Nested so deep that a reader by recursion would leave its stack; still within a token's size.
-const DEPTH: usize = 3000;
+/// Bytes of nesting: a depth of thousands, which a reader by recursion would not survive, and still
+/// within the limits of a token, a header and a target.
+const NESTING_SIZE: usize = 5400;
 
 /// A key pair of P-256, and its public half in PEM.
 struct Pair {
@@ -212,7 +213,8 @@ fn malformed(secret: &str) -> Vec<(&'static str, String)> {
     let (head, body, signature) = (part(0), part(1), part(2));
     let padded = URL_SAFE.encode(header.clone() + " ");
     let nested = |open: &str, close: &str| {
-        let deep = format!("{}1{}", open.repeat(DEPTH), close.repeat(DEPTH));
+        let depth = NESTING_SIZE / (open.len() + close.len());
+        let deep = format!("{}1{}", open.repeat(depth), close.repeat(depth));
         format!("{{\"sub\":\"m\",\"x\":{deep}}}")
     };
     let doubled = claims.replacen('{', "{\"sub\":\"victim\",", 1);
@@ -220,8 +222,8 @@ fn malformed(secret: &str) -> Vec<(&'static str, String)> {
         ("padding", format!("{padded}.{body}.{signature}")),
         ("signature padded", format!("{good}=")),
         ("not the alphabet", format!("{head}.{body}.+/{}", &signature[2..])),
-        ("dots alone", "..".to_owned()),
-        ("a word", "token".to_owned()),
+        ("dots alone", "....".to_owned()),
+        ("a word", "qwertzuiop".to_owned()),
         ("header is no JSON", sign(b"{\"alg\":\"HS256\"", claims.as_bytes())),
         ("header is a list", sign(b"[\"HS256\"]", claims.as_bytes())),
         ("header goes on", sign(b"{\"alg\":\"HS256\"}{}", claims.as_bytes())),

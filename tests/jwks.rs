@@ -18,7 +18,7 @@ const API_KEY: &str = "key-that-may-do-everything-1";
 const QUICK: &str =
     "[key_sets]\ncooldown = \"1s\"\nrefresh_min = \"1s\"\nfetch_timeout = \"500ms\"\n";
 
-fn config(uri: &str) -> String {
+fn config(uri: &str, key_sets: &str) -> String {
     let key = |list: &str| {
         format!(
             "[[applications.{list}]]\nsource = \"jwks\"\njwks_uri = \"{uri}\"\n\
@@ -26,7 +26,7 @@ fn config(uri: &str) -> String {
         )
     };
     format!(
-        "{QUICK}[[applications]]\nid = \"demo\"\nsame_subject = \"allow\"\n{}{}\
+        "{key_sets}[[applications]]\nid = \"demo\"\nsame_subject = \"allow\"\n{}{}\
          [[applications.keys]]\nsecret = \"{API_KEY}\"\nrights = [\"publish\", \"subscribe\"]\n",
         key("auth_keys"),
         key("admin_keys")
@@ -35,10 +35,14 @@ fn config(uri: &str) -> String {
 
 /// A broker of each kind with a provider of its own.
 fn on_each(mood: &Mood, test: impl Fn(&Broker, &Provider)) {
+    on_each_with_settings(QUICK, mood, test);
+}
+
+fn on_each_with_settings(key_sets: &str, mood: &Mood, test: impl Fn(&Broker, &Provider)) {
     let provider = std::cell::RefCell::new(None);
     let configure = |setup: Setup| {
         let fresh = Provider::start(mood.clone());
-        let setup = setup.config(&config(&fresh.uri())).with("LOG_LEVEL", "trace");
+        let setup = setup.config(&config(&fresh.uri(), key_sets)).with("LOG_LEVEL", "trace");
         *provider.borrow_mut() = Some(fresh);
         setup
     };
@@ -101,7 +105,9 @@ fn the_first_token_has_the_keys_fetched_once_for_all() {
 #[test]
 fn a_new_key_is_found_when_the_provider_rotates_and_the_old_one_forgotten() {
     let (old, new) = (Key::generate("old"), Key::generate("new"));
-    on_each(&Mood::Serves(key_set(&[&old])), |broker, provider| {
+    // The provider says nothing of how long its keys are good for.
+    let settings = format!("{QUICK}refresh_max = \"1s\"\n");
+    on_each_with_settings(&settings, &Mood::Serves(key_set(&[&old])), |broker, provider| {
         let (by_old, by_new) = (old.token(&good_claims()), new.token(&good_claims()));
         assert_eq!(publish(broker, &by_old).status, 200);
         assert_eq!(publish(broker, &by_new).status, 401);
@@ -215,7 +221,7 @@ fn junk_is_no_key_set() {
     ] {
         // One kind of broker is enough for what one thread of it does.
         let provider = Provider::start(Mood::Serves(junk.to_owned()));
-        let broker = Setup::new("epoll", 2).config(&config(&provider.uri())).start();
+        let broker = Setup::new("epoll", 2).config(&config(&provider.uri(), QUICK)).start();
         let answer = publish(&broker, &key.token(&good_claims()));
         let shown = &junk[..junk.len().min(20)];
         assert_eq!(answer.status, 503, "{shown}: {}", answer.text());

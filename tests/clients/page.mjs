@@ -73,7 +73,7 @@ async function saysWhatIsWrong(page, via, forbidden) {
   await subscribe(page, { via, application: "absent" });
   await page.getByRole("alert").filter({ hasText: "There is no such application" }).waitFor();
   await subscribe(page, { via, application: "guarded" });
-  await page.getByRole("alert").filter({ hasText: "API key" }).waitFor();
+  await page.getByRole("alert").filter({ hasText: "A valid key or token is needed" }).waitFor();
   await subscribe(page, { via, topic: "priv/other" });
   await page.getByRole("alert").filter({ hasText: forbidden }).waitFor();
 }

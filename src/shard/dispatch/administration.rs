@@ -33,6 +33,7 @@ const PAGE_LIMIT_MAX: u32 = 1000;
 const REVOCATION_LIFETIME_S: u64 = 24 * 3600;
 
 /// Whom a question goes to.
+#[derive(Clone, Copy)]
 enum Audience {
     Everyone,
     One(ShardIndex),
