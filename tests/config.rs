@@ -511,7 +511,15 @@ fn what_is_wrong_with_a_token_key_is_told_without_it() {
         (jwks(""), "f.toml:3: applications[0].auth_keys[0]: needs a jwks_uri"),
         (hs("key_file = '/public.pem'"), "key_file: key is set too; keep one of them"),
         (key("key_file = '/none'"), "key_file: cannot read the file"),
-        (key("key = ''"), "f.toml:4: applications[0].auth_keys[0].key: "),
+        (key("key = ''"), "f.toml:4: applications[0].auth_keys[0].key: it is not PEM"),
+        (
+            key("key_file = '/public.pem'\nalgorithms = ['ES256']"),
+            "f.toml:4: applications[0].auth_keys[0].key_file: ",
+        ),
+        (
+            key("key_file = '/public.pem'\nalgorithms = ['HS256']"),
+            "key_file: a PEM text is no secret",
+        ),
         (key("key = 7181818181818181"), "key: expected text"),
         (key("key = 'short'\nalgorithms = ['HS256']"), "key: is shorter than 16 characters"),
         (key("key = 'your-secret-key-here'\nalgorithms = ['HS384']"), "key: is a placeholder"),

@@ -102,12 +102,12 @@ impl Broker {
     pub fn set_identity(
         &mut self,
         session: Key,
-        identity: Arc<Identity>,
+        identity: &Arc<Identity>,
         outlet: &mut impl Outlet,
     ) {
         let Some(state) = self.session_mut(session) else { return };
         assert_eq!(state.identity.subject, identity.subject, "a session keeps its subject");
-        state.identity = Arc::clone(&identity);
+        state.identity = Arc::clone(identity);
         self.unsubscribe_where(session, |topic| !identity.rights.may_subscribe(topic), outlet);
     }
 

@@ -206,3 +206,14 @@ impl Broker {
         u64::from(self.applications.get(app).presence.debounce_ms) * 1000
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subject_with_one_connection_stays_within_its_budget() {
+        // One entry of the table and nothing beside it.
+        assert_eq!(std::mem::size_of::<(SubjectKey, Subject)>(), 64);
+    }
+}

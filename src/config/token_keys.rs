@@ -8,6 +8,7 @@ use super::key::{Key, Kind};
 use super::load::ReadFile;
 use super::secret;
 use super::values::Values;
+use crate::auth::check_key;
 use crate::model::token::{Algorithm, KeySetIndex, KeySetSource, KeySource, KeyText, TokenKey};
 
 /// Most keys of one list; a token without a known key id is tried with all of them.
@@ -231,14 +232,6 @@ fn raw_key(
         values.problem(&path, problem);
     }
     key
-}
-
-/// Whether the key fits its algorithms. The seam to `auth`, which parses keys.
-///
-/// # Errors
-/// The sentence for the operator; nothing of the key is in it.
-fn check_key(key: &KeyText, _algorithms: &[Algorithm]) -> Result<(), String> {
-    if key.0.trim().is_empty() { Err("is empty".to_owned()) } else { Ok(()) }
 }
 
 /// The key's text and the path that gave it; `None` after a problem.

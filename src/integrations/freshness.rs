@@ -62,11 +62,13 @@ mod tests {
 
     use super::*;
 
+    type Fields<'a> = &'a [(&'static str, &'a str)];
+
     #[test]
     fn lifetimes_are_read_as_rfc_9111_says() {
         const NOW: u64 = 784_111_777;
         let (at, later) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:51:17 GMT");
-        let cases: &[(&[(&str, &str)], Option<u64>)] = &[
+        let cases: &[(Fields<'_>, Option<u64>)] = &[
             (&[], None),
             (&[("cache-control", "public")], None),
             (&[("cache-control", "public, max-age=300, must-revalidate")], Some(300)),

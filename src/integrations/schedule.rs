@@ -183,7 +183,10 @@ mod tests {
         let (mut schedule, start) = fetching(KeySetOptions::default());
         schedule.succeeded(start, None, 0);
         assert_eq!(schedule.next_at(), start + 10 * S);
-        assert_eq!(schedule.take_due(start + 10 * S - Duration::from_nanos(1)), None);
+        assert_eq!(
+            schedule.take_due(start + (10 * S).saturating_sub(Duration::from_nanos(1))),
+            None
+        );
         assert_eq!(schedule.take_due(start + 10 * S), Some(Due::EndCoolDown));
         assert_eq!(schedule.take_due(start + 10 * S), None);
         assert_eq!(schedule.next_at(), start + 450 * S);

@@ -55,4 +55,17 @@ pub(super) fn raise_descriptor_limit() {
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::warn!(%error, "the descriptor limit could not be raised");
     }
+    grow_descriptor_table();
+}
+
+/// Has the kernel make the descriptor table as large as it can become, by using its last place once.
+/// Grown later, while threads share it, it would stop a shard for milliseconds, in the middle of the
+/// first wave of connections. 8 bytes per place; beyond a million of them it grows when it has to.
+fn grow_descriptor_table() {
+    const PLACES_MAX: u64 = 1 << 20;
+    let last = raised_descriptor_limit().min(PLACES_MAX) - 1;
+    if let Ok(last) = i32::try_from(last) {
+        // A table that cannot be had now is no reason not to serve.
+        let _ = rustix::io::fcntl_dupfd_cloexec(std::io::stderr(), last);
+    }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::model::application::{AppIndex, AppLimits, Applications};
 use crate::model::close::{Close, TRY_AGAIN_LATER};
+use crate::model::rate::Rate;
 use crate::stdx::clock;
 use crate::stdx::rate::{AddressRates, Gcra, LocalGcra, Measure};
 
@@ -29,10 +30,10 @@ impl Rates {
     /// The rates of every application, of which nothing was taken.
     pub fn new(applications: &Applications) -> Rates {
         let of_application = |limits: &AppLimits| OfApplication {
-            connections_per_address: limits.connections_per_address.map(|rate| rate.measure()),
+            connections_per_address: limits.connections_per_address.map(Rate::measure),
             publishes: limits.publishes.map(|rate| (rate.measure(), Gcra::new())),
-            commands: limits.commands_per_connection.map(|rate| rate.measure()),
-            bytes: limits.bytes_per_connection.map(|rate| rate.measure()),
+            commands: limits.commands_per_connection.map(Rate::measure),
+            bytes: limits.bytes_per_connection.map(Rate::measure),
         };
         let applications: Box<[_]> =
             applications.iter().map(|(_, app)| of_application(&app.limits)).collect();
@@ -128,7 +129,7 @@ impl TooMuch {
 mod tests {
     use super::*;
     use crate::model::application::Application;
-    use crate::model::rate::{Period, Rate};
+    use crate::model::rate::Period;
 
     fn rates(limits: AppLimits) -> Rates {
         let application = Application { limits, ..Application::new("a") };
@@ -136,15 +137,15 @@ mod tests {
         Rates::new(&Applications::new(vec![application, unlimited], None))
     }
 
-    fn hourly(burst: u32) -> Option<Rate> {
-        Some(Rate { units: 1, per: Period::Minute, burst })
+    fn slow(burst: u32) -> Rate {
+        Rate { units: 1, per: Period::Minute, burst }
     }
 
     #[test]
     fn each_application_has_its_own_rates_and_most_have_none() {
         let limits = AppLimits {
-            connections_per_address: hourly(1),
-            publishes: hourly(3),
+            connections_per_address: Some(slow(1)),
+            publishes: Some(slow(3)),
             ..AppLimits::default()
         };
         let rates = rates(limits);
@@ -162,8 +163,8 @@ mod tests {
     #[test]
     fn a_websocket_is_held_to_commands_and_to_bytes() {
         let limits = AppLimits {
-            commands_per_connection: hourly(2),
-            bytes_per_connection: hourly(100),
+            commands_per_connection: Some(slow(2)),
+            bytes_per_connection: Some(slow(100)),
             ..AppLimits::default()
         };
         let rates = rates(limits);

@@ -96,10 +96,12 @@ impl Shard {
     fn await_keys(&mut self, key: Key, key_sets: &[KeySetIndex]) -> Judged {
         let Verifying { board, attempt_counts, .. } = &self.verifying;
         // All are asked for, not only the first: each may be the one that has the key.
-        let requested = key_sets
+        let pending_count = key_sets
             .iter()
-            .map(|index| board.request(*index, attempt_counts[usize::from(index.0)]));
-        if requested.fold(false, |any, one| any | (one == Requested::Pending)) {
+            .map(|index| board.request(*index, attempt_counts[usize::from(index.0)]))
+            .filter(|requested| *requested == Requested::Pending)
+            .count();
+        if pending_count > 0 {
             self.verifying.waiting.push(key);
             return Judged::Later;
         }

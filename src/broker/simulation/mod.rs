@@ -7,8 +7,10 @@
 //!
 //! `ears` notes what a broker wants done, `model` judges it, `steps` makes things happen, `run`
 //! plays many seeds to their end. `presence` judges what is told of sessions and members by
-//! observers that are always there; `orders` puts questions and orders and judges the answers.
+//! observers that are always there; `orders` puts questions and orders and judges the answers;
+//! `bursts` meets the limit of a turn.
 
+mod bursts;
 mod ears;
 mod model;
 mod orders;

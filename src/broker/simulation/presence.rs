@@ -196,6 +196,7 @@ impl Members {
                 assert!(max < 10 && subject.is_none(), "few are named");
                 let before = self.counted_us.replace(time_us);
                 assert!(before.is_none_or(|before| before + 1_000_000 <= time_us), "too often");
+                assert!(before.is_some() || self.count == max + 1, "the first over the limit");
             }
             other => panic!("told {other}"),
         }

@@ -98,9 +98,12 @@ impl World {
         let new = self.identity();
         let session = self.sessions[shard].get_mut(key).unwrap();
         let subject = session.identity.subject.clone();
-        let rights = Rights::of_permissions(vec![format!("p{}", self.time_us)]);
+        // Rights that end no subscription; that they may is tested apart.
+        let presented = Arc::from([format!("p{}", self.time_us)]);
+        let rights = Rights { presented, ..Rights::every_topic() };
         session.identity = Arc::new(Identity { subject, rights, ..(*new).clone() });
-        self.brokers[shard].set_identity(key, Arc::clone(&session.identity));
+        let identity = Arc::clone(&session.identity);
+        self.brokers[shard].set_identity(key, &identity, &mut self.ears[shard]);
     }
 
     pub(super) fn begin_session(

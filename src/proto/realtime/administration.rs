@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::model::refusal::{Refusal, Refused};
-use crate::proto::json::Scanner;
+use crate::proto::json::{Scanner, Value};
 
 /// Most patterns of one request, as on the platform.
 pub const TOPIC_PATTERNS_MAX: usize = 50;
@@ -30,7 +30,7 @@ pub fn parse_http_unsubscribe<'a>(
     let bad = |detail: &str| Refused::new(Refusal::BadField, detail);
     let subject = subject.and_then(|subject| subject.as_str());
     let subject = subject.ok_or_else(|| bad("`subject` is missing or not a string"))?;
-    let elements = patterns.as_ref().and_then(|patterns| patterns.elements());
+    let elements = patterns.as_ref().and_then(Value::elements);
     let elements = elements.ok_or_else(|| bad("`topicPatterns` is missing or not an array"))?;
     let mut topic_patterns = Vec::new();
     for pattern in elements {

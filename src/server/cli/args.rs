@@ -3,16 +3,19 @@
 //! `fanwire` alone is `fanwire serve`. Nothing here starts anything: serving is the caller's.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::connection::Streams;
+use super::explain::{self, ExplainCommand, Told};
 use super::publish::{self, PublishArgs};
 use super::subscribe::{self, SubscribeArgs};
+use super::token::{self, TokenCommand};
 use crate::config::{self, ConfigFile, Flag, Loaded, Sources};
+use crate::stdx::clock;
 
 /// The command line as typed.
 #[derive(Parser, Debug)]
@@ -37,6 +40,16 @@ enum Command {
     Publish(PublishArgs),
     /// Print the events of topics of a running broker, one per line.
     Subscribe(SubscribeArgs),
+    /// Make keys and tokens, or judge a token.
+    Token {
+        #[command(subcommand)]
+        command: TokenCommand,
+    },
+    /// Say why a token or a topic is allowed or refused.
+    Explain {
+        #[command(subcommand)]
+        command: ExplainCommand,
+    },
 }
 
 #[derive(Subcommand, Debug)]
@@ -88,6 +101,10 @@ pub enum Action {
     Publish(PublishArgs),
     /// `subscribe`.
     Subscribe(SubscribeArgs),
+    /// `token`.
+    Token(TokenCommand),
+    /// `explain`.
+    Explain(ExplainCommand),
 }
 
 /// Reads a command line, program name first.
@@ -108,6 +125,8 @@ where
         Some(Command::Config { command: ConfigCommand::Default }) => Action::Default,
         Some(Command::Publish(args)) => Action::Publish(args),
         Some(Command::Subscribe(args)) => Action::Subscribe(args),
+        Some(Command::Token { command }) => Action::Token(command),
+        Some(Command::Explain { command }) => Action::Explain(command),
     })
 }
 
@@ -121,6 +140,14 @@ pub fn run(
     let written = match action {
         Action::Publish(args) => return publish::run(args, &environment, streams),
         Action::Subscribe(args) => return subscribe::run(args, &environment, streams),
+        Action::Token(command) => {
+            let told = token::run(command, environment, streams.input, clock::unix_ms() / 1000);
+            return tell(told, streams.out, streams.errors);
+        }
+        Action::Explain(command) => {
+            let told = explain::run(command, environment, streams.input, clock::unix_ms() / 1000);
+            return tell(told, streams.out, streams.errors);
+        }
         Action::Default => streams.out.write_all(config::default_file().as_bytes()),
         Action::Serve(options) | Action::Check(options) | Action::Show(options) => {
             match (load(options, environment), action) {
@@ -142,11 +169,27 @@ pub fn run(
     }
 }
 
+/// Prints what a command has to say, or why it has nothing.
+fn tell(told: Result<Told, String>, out: &mut dyn Write, errors: &mut dyn Write) -> ExitCode {
+    let is_good = match told {
+        Ok(told) => out.write_all(told.text.as_bytes()).is_ok() && told.is_good,
+        Err(problem) => {
+            // Nowhere is left to report a failure of this write to.
+            let _ = writeln!(errors, "fanwire: {problem}");
+            false
+        }
+    };
+    if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
 /// Reads everything that `options` and the environment name.
 ///
 /// # Errors
 /// The file that cannot be read, or all problems of the configuration; either as a sentence.
-fn load(options: &Options, environment: Vec<(String, String)>) -> Result<Loaded, String> {
+pub(super) fn load(
+    options: &Options,
+    environment: Vec<(String, String)>,
+) -> Result<Loaded, String> {
     let named =
         environment.iter().find(|(name, value)| name == config::FILE_VARIABLE && !value.is_empty());
     let path = options.config.clone().or_else(|| named.map(|(_, value)| PathBuf::from(value)));
@@ -166,6 +209,11 @@ fn read_config(path: &Path) -> io::Result<ConfigFile> {
 }
 
 impl Options {
+    /// Only a configuration file, or none.
+    pub(super) fn of_file(config: Option<PathBuf>) -> Options {
+        Options { config, ..Options::default() }
+    }
+
     /// The keys they set.
     fn flags(&self) -> Vec<Flag> {
         let driver = self.driver.and_then(|driver| driver.to_possible_value());

@@ -114,7 +114,7 @@ impl Secret {
     }
 
     /// The secret itself: as typed, or the first line of `input`.
-    fn text(&self, input: &mut dyn BufRead) -> Result<String, String> {
+    pub(super) fn text(&self, input: &mut dyn BufRead) -> Result<String, String> {
         if !self.is_on_input() {
             return Ok(self.0.clone());
         }

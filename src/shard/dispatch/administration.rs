@@ -33,6 +33,7 @@ const PAGE_LIMIT_MAX: u32 = 1000;
 const REVOCATION_LIFETIME_S: u64 = 24 * 3600;
 
 /// Whom a question goes to.
+#[derive(Clone, Copy)]
 enum Audience {
     Everyone,
     One(ShardIndex),
@@ -63,7 +64,7 @@ impl Shard {
             Route::Presence(_) => self.list_members(exchange, app, rights, &request.head),
             Route::Counts(_) => {
                 check(rights.manage.application, "application")?;
-                self.ask(exchange, Audience::Everyone, Ask::Counts { app }, Report::Plain, 0);
+                self.ask(exchange, Audience::Everyone, &Ask::Counts { app }, Report::Plain, 0);
                 Ok(())
             }
             Route::Topics(_) => {
@@ -94,18 +95,18 @@ impl Shard {
             Route::Connection(_, id) => {
                 let id = self.connection_id(id)?;
                 let ask = Ask::Connection { app, session: id.key };
-                self.ask(exchange, Audience::One(id.shard), ask, Report::Plain, 0);
+                self.ask(exchange, Audience::One(id.shard), &ask, Report::Plain, 0);
                 Ok(())
             }
             Route::CloseOne(_, id) => {
                 let id = self.connection_id(id)?;
                 let ask = Ask::Close { app, whom: Whom::Session(id.key), cause };
-                self.ask(exchange, Audience::One(id.shard), ask, Report::CloseOne, 0);
+                self.ask(exchange, Audience::One(id.shard), &ask, Report::CloseOne, 0);
                 Ok(())
             }
             Route::CloseAll(_) => {
                 let ask = Ask::Close { app, whom: Whom::Everyone, cause };
-                self.ask(exchange, Audience::Everyone, ask, Report::Plain, 0);
+                self.ask(exchange, Audience::Everyone, &ask, Report::Plain, 0);
                 Ok(())
             }
             _ => self.revoke(exchange, app, request.body),
@@ -121,7 +122,7 @@ impl Shard {
         let page = page(head)?;
         let after = page.after.map(|name| TopicName::new(&name)).transpose().map_err(bad_topic)?;
         let ask = Ask::Topics { app, after, limit: page.limit };
-        self.ask(exchange, Audience::Everyone, ask, Report::Plain, page.limit);
+        self.ask(exchange, Audience::Everyone, &ask, Report::Plain, page.limit);
         Ok(())
     }
 
@@ -141,7 +142,7 @@ impl Shard {
         };
         let subject = page.subject.map(Arc::from);
         let ask = Ask::Connections { app, after, limit: page.limit, subject };
-        self.ask(exchange, Audience::Everyone, ask, Report::Plain, page.limit);
+        self.ask(exchange, Audience::Everyone, &ask, Report::Plain, page.limit);
         Ok(())
     }
 
@@ -165,7 +166,7 @@ impl Shard {
         let limit = members_max.saturating_add(1);
         let ask = Ask::Members { app, topic: topic.clone(), limit };
         let report = Report::Members { topic, members_max };
-        self.ask(exchange, Audience::Everyone, ask, report, limit);
+        self.ask(exchange, Audience::Everyone, &ask, report, limit);
         Ok(())
     }
 
@@ -178,7 +179,7 @@ impl Shard {
         let order = realtime::parse_http_unsubscribe(&mut self.scanner, body)?;
         let patterns = Arc::new(Patterns::new(&order.topic_patterns));
         let ask = Ask::Unsubscribe { app, subject: order.subject.as_ref().into(), patterns };
-        self.ask(exchange, Audience::Everyone, ask, Report::Plain, 0);
+        self.ask(exchange, Audience::Everyone, &ask, Report::Plain, 0);
         Ok(())
     }
 
@@ -201,7 +202,7 @@ impl Shard {
             native::Revoked::TokenId(id) => Revocation::TokenId(id.as_ref().into()),
         };
         let ask = Ask::Revoke { app, revocation: Arc::new(revocation), until_s };
-        self.ask(exchange, Audience::Everyone, ask, Report::Plain, 0);
+        self.ask(exchange, Audience::Everyone, &ask, Report::Plain, 0);
         // A request that this shard reads next must not come in with what was revoked.
         self.keep_revocations();
         Ok(())
@@ -217,7 +218,7 @@ impl Shard {
         &mut self,
         exchange: Exchange,
         audience: Audience,
-        ask: Ask,
+        ask: &Ask,
         report: Report,
         limit: u32,
     ) {
@@ -243,7 +244,7 @@ impl Shard {
             wants_receipt: true,
         };
         match audience {
-            Audience::One(shard) => self.broker.ask(shard, ask, to, &mut self.delivery),
+            Audience::One(shard) => self.broker.ask(shard, ask.clone(), to, &mut self.delivery),
             Audience::Everyone => {
                 for shard in (0..shard_count).map(ShardIndex) {
                     self.broker.ask(shard, ask.clone(), to, &mut self.delivery);

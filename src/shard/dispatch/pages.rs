@@ -10,7 +10,7 @@ use crate::telemetry::{self, ProcessStats};
 /// The page at `/`: subscribes, publishes and shows what arrives. Self-contained.
 const PAGE: &[u8] = include_bytes!("page.html");
 
-/// Every route as OpenAPI 3.1; a test compares it with the routes there are.
+/// Every route as an `OpenAPI` 3.1 document; a test compares it with the routes there are.
 const OPENAPI: &[u8] = include_bytes!("openapi.json");
 
 /// Nothing but the page's own inline style and script, and calls to this server.

@@ -49,7 +49,7 @@ pub(super) enum Route<'a> {
     Ready,
     /// `GET /metrics`.
     Metrics,
-    /// `GET /openapi.json`: all of this as OpenAPI 3.1.
+    /// `GET /openapi.json`: all of this as an `OpenAPI` 3.1 document.
     OpenApi,
 }
 

@@ -35,7 +35,7 @@ impl Shard {
         };
         match self.identify(key, &asked) {
             Judged::Known(identity) if identity.subject == current.subject => {
-                self.renew(key, app, identity);
+                self.renew(key, app, &identity);
             }
             Judged::Known(_) => {
                 let detail = "the token has another subject than the connection; reconnect";
@@ -52,15 +52,15 @@ impl Shard {
         }
     }
 
-    fn renew(&mut self, key: Key, app: AppIndex, identity: Arc<Identity>) {
-        let expires_s = expires_s(self.delivery.applications.get(app), &identity);
+    fn renew(&mut self, key: Key, app: AppIndex, identity: &Arc<Identity>) {
+        let expires_s = expires_s(self.delivery.applications.get(app), identity);
         let Some(connection) = self.delivery.connections.get_mut(key) else { return };
         connection.expires_s = expires_s;
         connection.flags.expiry_told = false;
         if let Door::WebSocket(door) = &mut connection.door {
-            door.identity = Arc::clone(&identity);
+            door.identity = Arc::clone(identity);
         }
-        self.tell(key, |out| realtime::authenticated(out, &identity));
+        self.tell(key, |out| realtime::authenticated(out, identity));
         self.broker.set_identity(key, identity, &mut self.delivery);
         self.reschedule(key);
     }
