@@ -58,8 +58,9 @@ pub(crate) fn of_files() -> String {
             let file = folder().join(format!("{}.pub", names[0]));
             let _ = write!(
                 text,
-                "[[applications.{list}]]\nsource = \"raw\"\nkey_file = {file:?}\n\
-                 algorithms = {names:?}\n"
+                "[[applications.{list}]]\nsource = \"raw\"\nkey_file = \"{}\"\n\
+                 algorithms = {names:?}\n",
+                file.display()
             );
         }
     }
