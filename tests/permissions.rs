@@ -218,3 +218,33 @@ fn a_stream_tells_who_published_over_a_websocket() {
         assert_eq!(event, expected);
     });
 }
+
+#[test]
+fn a_stream_hears_the_topics_it_asked_for_and_no_other() {
+    on_demo(|broker| {
+        let token = client_token("reader", &[]);
+        let open = |target: &str| {
+            let mut http = broker.http();
+            http.send(request_bytes("GET", target, &[("Authorization", &bearer(&token))], b""));
+            EventStream::begin(http)
+        };
+        let publisher = admin_token(&[&format!("{WRITE}*")]);
+        // Those that come by themselves are a WebSocket's.
+        for topic in ["main", "other", "t"] {
+            let mut streams = [
+                open("/v1/demo/events?topics=t"),
+                open("/v1/demo/events?topics=t,u"),
+                open("/?channels=t"),
+            ];
+            for (target, body) in [(topic, "stray"), ("t", "asked")] {
+                let target = format!("/v1/demo/topics/{target}");
+                assert_eq!(ask(broker, "POST", &target, &publisher, body).status, 200);
+            }
+            let first = if topic == "t" { "stray" } else { "asked" };
+            for stream in &mut streams {
+                let data = stream.event().data;
+                assert!(data.contains(first), "{topic}: {data}");
+            }
+        }
+    });
+}
