@@ -377,11 +377,18 @@ impl Outlet for Delivery {
     }
 
     fn arrived(&mut self, session: Key) {
-        self.arrived.push(session);
+        // Streams hear what they asked for; only WebSockets are welcomed.
+        if let Some(Connection { door: Door::WebSocket(_), .. }) = self.connections.get(session) {
+            self.arrived.push(session);
+        }
     }
 
     fn evict(&mut self, session: Key, cause: CloseCause) {
-        self.close_websocket(session, &eviction(cause), cause);
+        let was_welcomed = matches!(
+            self.connections.get(session),
+            Some(Connection { door: Door::WebSocket(door), .. }) if door.welcomed
+        );
+        self.close_websocket(session, &eviction(cause, was_welcomed), cause);
     }
 
     fn told(&mut self, to: ReplyTo, told: Told) {
@@ -415,11 +422,14 @@ impl Outlet for Delivery {
     }
 }
 
-/// What a client is told whose connection the broker ends.
-fn eviction(cause: CloseCause) -> Close {
+/// What a client is told whose connection the broker ends. One that is kept out was never welcomed.
+fn eviction(cause: CloseCause, was_welcomed: bool) -> Close {
     match cause {
+        CloseCause::SameSubject if was_welcomed => {
+            Close::new(POLICY, "Replaced by a newer connection of the same subject!")
+        }
         CloseCause::SameSubject => {
-            Close::new(POLICY, "Replaced by another connection of the same subject!")
+            Close::new(POLICY, "Another connection of the same subject is open!")
         }
         CloseCause::Revoked => Close::new(UNAUTHORIZED, "The token was revoked!"),
         _ => Close::new(POLICY, "Closed by an administrator!"),

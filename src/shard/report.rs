@@ -81,14 +81,17 @@ fn write_topics(out: &mut Vec<u8>, page: &Page<Tally<TopicName>>) {
     out.push(b'}');
 }
 
-/// Above `members_max` subjects there are numbers only.
+/// Above `members_max` subjects there are numbers only; above what is gathered, connections only.
 fn write_members(out: &mut Vec<u8>, members: &Members, topic: &TopicName, members_max: u32) {
     out.extend_from_slice(b"{\"topic\":");
     escape_into(out, topic.as_str());
     let _ = write!(out, ",\"connections\":{}", members.connection_count);
     let subjects = &members.subjects.entries;
+    if !members.subjects.has_more {
+        let _ = write!(out, ",\"count\":{}", subjects.len());
+    }
     if subjects.len() <= members_max as usize && !members.subjects.has_more {
-        let _ = write!(out, ",\"count\":{},\"members\":", subjects.len());
+        out.extend_from_slice(b",\"members\":");
         list(out, subjects, |out, tally| {
             out.extend_from_slice(b"{\"subject\":");
             escape_into(out, &tally.name);

@@ -321,12 +321,12 @@ mod tests {
     fn a_silent_client_is_pinged_at_every_interval_of_its_silence() {
         let (pinged_at, closed_at) = pings(Some(100));
         assert_eq!(closed_at, None);
-        assert_eq!(pinged_at[0], 25_000);
-        assert!(pinged_at.windows(2).all(|pair| pair[1] - pair[0] == 25_100), "{pinged_at:?}");
+        assert_eq!(pinged_at[0], 20_000);
+        assert!(pinged_at.windows(2).all(|pair| pair[1] - pair[0] == 20_100), "{pinged_at:?}");
     }
 
     #[test]
     fn a_dead_client_is_pinged_once_and_closed_at_the_idle_timeout() {
-        assert_eq!(pings(None), (vec![25_000], Some(60_000)));
+        assert_eq!(pings(None), (vec![20_000], Some(60_000)));
     }
 }

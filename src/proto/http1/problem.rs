@@ -106,7 +106,7 @@ mod tests {
             &[],
             "HTTP/1.1 401 Unauthorized\r\nDATE\r\nCache-Control: no-store\r\n\
              WWW-Authenticate: Bearer\r\nContent-Type: application/problem+json\r\n\
-             Content-Length: 123\r\nConnection: close\r\n\r\n",
+             Content-Length: 132\r\nConnection: close\r\n\r\n",
         );
     }
 

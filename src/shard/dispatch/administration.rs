@@ -29,6 +29,9 @@ use crate::proto::{native, realtime};
 const PAGE_LIMIT_DEFAULT: u32 = 100;
 const PAGE_LIMIT_MAX: u32 = 1000;
 
+/// Subjects on a topic up to which they are counted exactly; above it only connections are.
+const SUBJECTS_COUNTED_MAX: u32 = 10_000;
+
 /// For how long a revocation is kept when the request does not say: a token lives shorter.
 const REVOCATION_LIFETIME_S: u64 = 24 * 3600;
 
@@ -162,8 +165,7 @@ impl Shard {
         let may_be_told = feed.is_ok_and(|feed| rights.may_subscribe(&feed));
         check(rights.manage.application || may_be_told, "application")?;
         let members_max = self.delivery.applications.get(app).presence.members_max;
-        // One more than may be named tells that there are too many.
-        let limit = members_max.saturating_add(1);
+        let limit = members_max.max(SUBJECTS_COUNTED_MAX);
         let ask = Ask::Members { app, topic: topic.clone(), limit };
         let report = Report::Members { topic, members_max };
         self.ask(exchange, Audience::Everyone, &ask, report, limit);
