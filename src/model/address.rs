@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 /// Networks that may come, and networks that may not. The empty list lets everyone come.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -39,8 +39,15 @@ impl AddressList {
     }
 }
 
+/// IPv4 networks written as IPv6 (RFC 4291 §2.5.5.2) are the IPv4 networks they mean, as addresses are.
 fn network_of(text: &str) -> Option<IpNet> {
-    text.parse().or_else(|_no_prefix| text.parse::<IpAddr>().map(IpNet::from)).ok()
+    let network =
+        text.parse().or_else(|_no_prefix| text.parse::<IpAddr>().map(IpNet::from)).ok()?;
+    let IpNet::V6(v6) = network else { return Some(network) };
+    match (v6.addr().to_ipv4_mapped(), v6.prefix_len().checked_sub(96)) {
+        (Some(v4), Some(prefix_len)) => Ipv4Net::new(v4, prefix_len).map(IpNet::V4).ok(),
+        _ => Some(network),
+    }
 }
 
 #[cfg(test)]
@@ -49,7 +56,7 @@ mod tests {
 
     #[test]
     fn denial_wins_and_an_empty_list_lets_everyone_come() {
-        let cases: [(&[&str], &str, bool); 12] = [
+        let cases: [(&[&str], &str, bool); 15] = [
             (&[], "203.0.113.9", true),
             (&["10.0.0.0/8"], "10.9.9.9", true),
             (&["10.0.0.0/8"], "11.0.0.1", false),
@@ -62,6 +69,9 @@ mod tests {
             (&["192.0.2.7"], "192.0.2.8", false),
             (&["2001:db8::/32"], "2001:db8:1::1", true),
             (&["2001:db8::/32"], "10.0.0.1", false),
+            (&["!::ffff:10.0.0.1"], "10.0.0.1", false),
+            (&["::ffff:10.0.0.0/104"], "10.9.9.9", true),
+            (&["::ffff:10.0.0.0/104"], "11.0.0.1", false),
         ];
         for (entries, address, expected) in cases {
             let list = AddressList::new(entries).unwrap();

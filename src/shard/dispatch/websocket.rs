@@ -39,7 +39,7 @@ impl Shard {
         head: &Head<'_>,
     ) -> Result<(), Refused> {
         // A browser lets any page open a WebSocket; only the server can refuse (RFC 6455 §10.2).
-        if exchange.cors == Cors::Unlisted && head.headers.get("origin").is_some() {
+        if exchange.cors == Cors::Unlisted && is_of_another_site(head) {
             let detail = "list it under applications.cors_origins";
             return Err(Refused::new(Refusal::OriginForbidden, detail));
         }
@@ -322,6 +322,22 @@ impl Shard {
             Door::Http(_) | Door::Stream(_) => None,
         }
     }
+}
+
+/// Whether a page opens this WebSocket that is not this broker's own. Its own page has the request's
+/// host as its origin; only where that is an address or `localhost`, because a name could have been
+/// made to point here by someone else (DNS rebinding). Other names are listed in `cors_origins`.
+fn is_of_another_site(head: &Head<'_>) -> bool {
+    let Some(origin) = head.headers.text("origin") else {
+        return head.headers.get("origin").is_some();
+    };
+    let host = head.headers.text("host").unwrap_or_default();
+    let is_own = origin.split_once("://").is_some_and(|(_, authority)| authority == host);
+    let name = host.rsplit_once(':').map_or(host, |(name, _port)| name);
+    let is_fixed = name == "localhost"
+        || host.parse::<std::net::SocketAddr>().is_ok()
+        || name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
+    !(is_own && is_fixed)
 }
 
 fn wants_positions(head: &Head<'_>) -> Result<bool, Refused> {
