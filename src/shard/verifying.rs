@@ -174,9 +174,7 @@ impl Shard {
         }
         self.delivery.read_again(key);
     }
-}
 
-impl Shard {
     /// A peer that shut its side while its request was held has had its last answer.
     fn end_if_last(&mut self, key: Key) {
         let Some(connection) = self.delivery.connections.get(key) else { return };

@@ -18,6 +18,7 @@ use crate::model::close::CloseCause;
 use crate::model::id::ConnectionId;
 use crate::model::identity::Revocation;
 use crate::model::pattern::Patterns;
+use crate::model::presence;
 use crate::model::refusal::{Refusal, Refused};
 use crate::model::rights::Rights;
 use crate::model::shard::ShardIndex;
@@ -161,7 +162,7 @@ impl Shard {
             Refused::new(Refusal::BadField, "`topic` is missing: name the topic to look at")
         })?;
         let topic = TopicName::new(&topic).map_err(bad_topic)?;
-        let feed = TopicName::new(&format!("secure/presence/{}", topic.as_str()));
+        let feed = TopicName::new(&presence::presence_topic(topic.as_str()));
         let may_be_told = feed.is_ok_and(|feed| rights.may_subscribe(&feed));
         check(rights.manage.application || may_be_told, "application")?;
         let members_max = self.delivery.applications.get(app).presence.members_max;

@@ -13,6 +13,7 @@ use crate::broker::{Arrival, ReplyTo, SubscribeOutcome};
 use crate::model::close::{Close, CloseCause, POLICY, TOO_BIG};
 use crate::model::form::Form;
 use crate::model::message::{Payload, Publication, Publisher};
+use crate::model::presence;
 use crate::model::refusal::{Refusal, Refused};
 use crate::model::topic::{TopicClass, TopicName};
 use crate::proto::http1::{Head, Query};
@@ -26,9 +27,6 @@ const BAD_FORMAT: &str = "Invalid message format!";
 
 /// Every session's first topic (protocols.md §1.3).
 const MAIN: &str = "main";
-
-/// Where `type:"message"` goes (protocols.md §1.3).
-const INBOUND: &str = "secure/inbound";
 
 impl Shard {
     /// `GET /apps/{app}`: upgrades to a WebSocket; the welcome follows once `main` is registered.
@@ -211,7 +209,7 @@ impl Shard {
                 self.publish_command(key, topic, &publish, PublishDoor::RealtimeWebSocket)
             }
             Command::Message(message) => {
-                let topic = TopicName::new(INBOUND).expect("a constant legal name");
+                let topic = TopicName::new(presence::INBOUND).expect("a constant legal name");
                 self.publish_command(key, topic, &message, PublishDoor::RealtimeInbound)
             }
             Command::Authenticate(token) => {
