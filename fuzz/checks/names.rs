@@ -2,7 +2,7 @@
 //! grammar says, what is read is written back the same, and no id is taken that was not given.
 
 use fanwire::model::id::ConnectionIds;
-use fanwire::model::position::Cursor;
+use fanwire::model::position::{Cursor, Lane};
 use fanwire::model::shard::{SHARDS_MAX, ShardIndex};
 use fanwire::model::topic::{TOPIC_SIZE_MAX, TopicClass, TopicError, TopicName};
 use fanwire::stdx::slab::Key;
@@ -21,29 +21,58 @@ fn check_cursor(text: &str) {
     let read = Cursor::parse(text);
     let expected = naive_cursor(text);
     assert_eq!(read.is_some(), expected.is_some());
-    let (Some(read), Some((epoch, entries))) = (read, expected) else { return };
-    assert_eq!(u64::from(read.epoch.0), epoch);
-    for home in 0..SHARDS_MAX {
-        let entry = entries.iter().find(|(known, _)| *known == u64::from(home));
-        assert_eq!(read.offset(ShardIndex(home)), entry.map(|(_, offset)| *offset));
-    }
+    let (Some(read), Some(expected)) = (read, expected) else { return };
+    let entries: Vec<(u64, Option<u64>, u64)> = read
+        .positions()
+        .map(|position| {
+            let home = match position.lane {
+                Lane::Home(home) => Some(u64::from(home.0)),
+                Lane::Store => None,
+            };
+            (u64::from(position.epoch.0), home, position.offset)
+        })
+        .collect();
+    assert_eq!(entries, expected);
     assert_eq!(Cursor::parse(&read.to_string()), Some(read));
 }
 
-/// `epoch-home.offset[-home.offset…]` in lower-case hex, homes below 64 and each once.
-fn naive_cursor(text: &str) -> Option<(u64, Vec<(u64, u64)>)> {
-    let (epoch, rest) = text.split_once('-')?;
-    let epoch = naive_hex(epoch).filter(|epoch| u32::try_from(*epoch).is_ok())?;
-    let mut entries: Vec<(u64, u64)> = Vec::new();
-    for entry in rest.split('-') {
-        let dot = entry.find('.')?;
-        let (home, offset) = (naive_hex(&entry[..dot])?, naive_hex(&entry[dot + 1..])?);
-        if home >= u64::from(SHARDS_MAX) || entries.iter().any(|(known, _)| *known == home) {
+/// Epoch, home (none for the store) and offset of each entry.
+type Entries = Vec<(u64, Option<u64>, u64)>;
+
+/// `epoch-home.offset[-home.offset…]` in lower-case hex, homes below 64 and each once; behind it or
+/// alone `sepoch.offset`.
+fn naive_cursor(text: &str) -> Option<Entries> {
+    let is_store = |part: &str| part.starts_with('s');
+    let parts: Vec<&str> = text.split('-').collect();
+    let (homes, store) = match parts.split_last()? {
+        (last, homes) if is_store(last) => (homes, Some(last)),
+        _ => (&parts[..], None),
+    };
+    let mut entries = Entries::new();
+    if let [epoch, homes @ ..] = homes {
+        let epoch = naive_epoch(epoch)?;
+        for entry in homes {
+            let dot = entry.find('.')?;
+            let (home, offset) = (naive_hex(&entry[..dot])?, naive_hex(&entry[dot + 1..])?);
+            let is_known = entries.iter().any(|(_, known, _)| *known == Some(home));
+            if home >= u64::from(SHARDS_MAX) || is_known {
+                return None;
+            }
+            entries.push((epoch, Some(home), offset));
+        }
+        if homes.is_empty() {
             return None;
         }
-        entries.push((home, offset));
     }
-    Some((epoch, entries))
+    if let Some(store) = store {
+        let dot = store.find('.')?;
+        entries.push((naive_epoch(&store[1..dot])?, None, naive_hex(&store[dot + 1..])?));
+    }
+    Some(entries)
+}
+
+fn naive_epoch(text: &str) -> Option<u64> {
+    naive_hex(text).filter(|epoch| u32::try_from(*epoch).is_ok())
 }
 
 fn naive_hex(text: &str) -> Option<u64> {

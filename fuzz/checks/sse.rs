@@ -5,7 +5,7 @@ use fanwire::model::application::AppIndex;
 use fanwire::model::form::{Form, SseBody};
 use fanwire::model::id::MessageId;
 use fanwire::model::message::{Message, Payload, Publication};
-use fanwire::model::position::{Epoch, Position};
+use fanwire::model::position::{Epoch, Lane, Position};
 use fanwire::model::shard::ShardIndex;
 use fanwire::model::topic::TopicName;
 use fanwire::proto::encode::Encoder;
@@ -55,7 +55,7 @@ fn check_payload(payload: &Payload, raw: &str, value: &serde_json::Value) {
 }
 
 fn position(offset: u64) -> Position {
-    Position { epoch: Epoch(0xbeef), home: ShardIndex(1), offset }
+    Position { epoch: Epoch(0xbeef), lane: Lane::Home(ShardIndex(1)), offset }
 }
 
 /// The same payload twice, after a wait for reconnecting, between heartbeats.
@@ -73,6 +73,7 @@ fn stream(payload: &Payload, body: SseBody, shared_id: bool) -> Vec<u8> {
             client_id: None,
             publisher: None,
             compress: false,
+            attributes: None,
         };
         let message = Message::new(publication, MessageId::new(1, position), position, 0, 0);
         out.extend_from_slice(&encoder.encode(Form::Sse { body, shared_id }, &message));

@@ -13,7 +13,7 @@ use crate::model::application::AppIndex;
 use crate::model::id::{ConnectionId, MessageId};
 use crate::model::identity::Identity;
 use crate::model::message::{Message, Payload, Publication};
-use crate::model::position::Position;
+use crate::model::position::{Lane, Position};
 use crate::model::presence::{self, Attendance};
 use crate::model::refusal::Refusal;
 use crate::model::shard::ShardSet;
@@ -199,6 +199,7 @@ impl Broker {
             client_id: None,
             publisher: None,
             compress: false,
+            attributes: None,
         };
         if home == self.options.shard {
             self.place_and_deliver(publication, time_us, outlet);
@@ -221,8 +222,8 @@ impl Broker {
     }
 
     fn message(&self, publication: Publication, place: Place, time_us: u64) -> Message {
-        let position =
-            Position { epoch: self.options.epoch, home: self.options.shard, offset: place.offset };
+        let lane = Lane::Home(self.options.shard);
+        let position = Position { epoch: self.options.epoch, lane, offset: place.offset };
         let id = MessageId::new(self.options.run, position);
         Message::new(publication, id, position, place.previous, time_us)
     }

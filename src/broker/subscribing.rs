@@ -8,7 +8,7 @@ use super::local::{Interest, LocalTopic, Member, SubscribeOutcome, Waiter, count
 use super::outlet::Outlet;
 use super::parcel::Parcel;
 use super::session::Subscription;
-use crate::model::position::Position;
+use crate::model::position::{Lane, Position};
 use crate::model::shard::ShardIndex;
 use crate::model::topic::TopicName;
 use crate::stdx::slab::Key;
@@ -148,8 +148,8 @@ impl Broker {
 
     fn answer_subscribed(&self, session: Key, ticket: u32, local: Key, outlet: &mut impl Outlet) {
         let topic = self.topic(local);
-        let at =
-            Position { epoch: self.options.epoch, home: topic.home, offset: topic.last_offset };
+        let lane = Lane::Home(topic.home);
+        let at = Position { epoch: self.options.epoch, lane, offset: topic.last_offset };
         outlet.subscribed(session, ticket, &topic.key.name, at);
     }
 

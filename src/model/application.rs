@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::address::AddressList;
+use super::family::{Family, FamilyIndex};
 use super::identity::{Identity, Role};
 use super::rate::Rate;
 use super::token::{KeySetIndex, KeySetSource, TokenExpiry, TokenKey};
+use super::topic::TopicName;
 
 /// An application's index in the snapshot.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -50,6 +52,10 @@ pub struct Application {
     pub presence: PresenceOptions,
     /// Its limits.
     pub limits: AppLimits,
+    /// Kinds of topics; the first that matches a topic counts, and the last matches every topic.
+    pub families: Vec<Family>,
+    /// How long a repeated publish is known by its idempotency key, in milliseconds.
+    pub idempotency_window_ms: u64,
     /// Origins that browsers may call from: `*`, or a list of exact origins.
     pub cors_origins: CorsOrigins,
     /// Whether pages of those origins may send credentials; never with `*`.
@@ -77,9 +83,32 @@ impl Application {
             same_subject: SameSubject::ReplaceOld,
             presence: PresenceOptions::default(),
             limits: AppLimits::default(),
+            families: vec![Family::default()],
+            idempotency_window_ms: 300_000,
             cors_origins: CorsOrigins::Any,
             cors_credentials: false,
         }
+    }
+
+    /// The family of a topic.
+    ///
+    /// # Panics
+    /// Without a family that matches every topic, which the configuration adds.
+    pub fn family_of(&self, topic: &TopicName) -> FamilyIndex {
+        let last = self.families.len() - 1;
+        let matching =
+            self.families[..last].iter().position(|f| f.patterns.matches(topic.as_str()));
+        FamilyIndex(u16::try_from(matching.unwrap_or(last)).expect("the configuration bounds them"))
+    }
+
+    /// The family at `index`.
+    pub fn family(&self, index: FamilyIndex) -> &Family {
+        &self.families[usize::from(index.0)]
+    }
+
+    /// Whether any of its topics is durable.
+    pub fn has_durable_topics(&self) -> bool {
+        self.families.iter().any(|family| family.durable)
     }
 
     /// The keys that verify tokens of `role`.

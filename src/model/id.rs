@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::position::Position;
+use super::position::{Lane, Position};
 use super::shard::{SHARDS_MAX, ShardIndex};
 use crate::stdx::slab::Key;
 
@@ -56,6 +56,35 @@ impl ConnectionIds {
     }
 }
 
+impl ConnectionId {
+    /// Its 16 bytes, for keeping it where it only has to read the same later.
+    pub fn to_bytes(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..2].copy_from_slice(&self.shard.0.to_be_bytes());
+        bytes[2..6].copy_from_slice(&self.key.index.to_be_bytes());
+        bytes[6..10].copy_from_slice(&self.key.generation.to_be_bytes());
+        bytes[10..].copy_from_slice(&self.tag);
+        bytes
+    }
+
+    /// The id of which `to_bytes` gave these. Nothing says that it is of this process.
+    ///
+    /// # Panics
+    /// Never: the parts have fixed places.
+    pub fn from_bytes(bytes: [u8; 16]) -> ConnectionId {
+        let part = |from: usize| -> u32 {
+            u32::from_be_bytes(bytes[from..from + 4].try_into().expect("four bytes"))
+        };
+        let mut tag = [0; 6];
+        tag.copy_from_slice(&bytes[10..]);
+        ConnectionId {
+            shard: ShardIndex(u16::from_be_bytes([bytes[0], bytes[1]])),
+            key: Key { index: part(2), generation: part(6) },
+            tag,
+        }
+    }
+}
+
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04x}{:08x}{:08x}", self.shard.0, self.key.index, self.key.generation)?;
@@ -63,16 +92,24 @@ impl fmt::Display for ConnectionId {
     }
 }
 
+/// Stands for the store in a message's id, where a home's index would stand.
+const STORE_LANE: u16 = 0xffff;
+
 /// A message's id: 32 hex digits, unique over restarts.
 ///
-/// The upper half is random per process, the lower names the home and the offset.
+/// The upper half is random, per process or, for durable messages, per store; the lower names the
+/// lane and the offset.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct MessageId(pub u128);
 
 impl MessageId {
-    /// The id of the message at `position` in the process run `run`.
+    /// The id of the message at `position` in the run `run` of its lane.
     pub fn new(run: u64, position: Position) -> MessageId {
-        let low = u64::from(position.home.0) << 48 | (position.offset & 0xffff_ffff_ffff);
+        let lane = match position.lane {
+            Lane::Home(home) => home.0,
+            Lane::Store => STORE_LANE,
+        };
+        let low = u64::from(lane) << 48 | (position.offset & 0xffff_ffff_ffff);
         MessageId(u128::from(run) << 64 | u128::from(low))
     }
 }
@@ -94,6 +131,7 @@ mod tests {
         let text = id.to_string();
         assert_eq!(text.len(), 32);
         assert_eq!(ids.parse(&text), Some(id));
+        assert_eq!(ConnectionId::from_bytes(id.to_bytes()), id);
         assert_eq!(ConnectionIds::random().parse(&text), None);
         assert_eq!(ids.parse(&text.to_uppercase()), None);
         assert_eq!(ids.parse(&text[1..]), None);

@@ -60,6 +60,36 @@ pub struct Publication {
     pub publisher: Option<Publisher>,
     /// Whether Realtime subscribers get it as a binary, compressed frame (protocols.md §1.5).
     pub compress: bool,
+    /// What few messages have.
+    pub attributes: Option<Box<Attributes>>,
+}
+
+impl Publication {
+    /// The key that `SlowConsumer::KeepLatest` tells messages apart by.
+    pub fn key(&self) -> Option<&str> {
+        self.attributes.as_ref()?.key.as_deref()
+    }
+
+    /// By which a repeated publish is known.
+    pub fn idempotency_key(&self) -> Option<&str> {
+        self.attributes.as_ref()?.idempotency_key.as_deref()
+    }
+
+    /// From when on it is not handed out any more, Unix time in microseconds.
+    pub fn expires_us(&self) -> Option<u64> {
+        self.attributes.as_ref()?.expires_us
+    }
+}
+
+/// What a publisher may say of a message beyond its payload.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Attributes {
+    /// Names what the message is the latest state of, within its topic; at most 255 bytes.
+    pub key: Option<Box<str>>,
+    /// The same for every attempt to publish the same message; at most 255 bytes.
+    pub idempotency_key: Option<Box<str>>,
+    /// From when on it is not handed out any more, Unix time in microseconds.
+    pub expires_us: Option<u64>,
 }
 
 /// A message with its place in the topic's order.
@@ -96,6 +126,17 @@ impl Message {
             time_us,
             forms: std::array::from_fn(|_| OnceBox::new()),
         }
+    }
+
+    /// Bytes it holds while it is kept, roughly: itself, its payload, and one wire form of that.
+    pub fn size(&self) -> usize {
+        const ENVELOPE_SIZE: usize = 160;
+        size_of::<Message>() + 2 * self.publication.payload.size() + ENVELOPE_SIZE
+    }
+
+    /// Whether it must not be handed out any more at `time_us`.
+    pub fn has_expired(&self, time_us: u64) -> bool {
+        self.publication.expires_us().is_some_and(|expires_us| expires_us <= time_us)
     }
 
     /// The bytes of `form`, made by `encode` if nobody has made them yet. Two shards may make them

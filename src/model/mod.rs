@@ -3,6 +3,7 @@
 pub mod address;
 pub mod application;
 pub mod close;
+pub mod family;
 pub mod form;
 pub mod id;
 pub mod identity;
@@ -15,5 +16,6 @@ pub mod rate;
 pub mod refusal;
 pub mod rights;
 pub mod shard;
+pub mod store;
 pub mod token;
 pub mod topic;

@@ -72,6 +72,8 @@ pub enum Refusal {
     RateLimited,
     /// The key set that would verify the token could not be had yet.
     KeysUnavailable,
+    /// The store has failed; what it may have kept of the message is not known.
+    StoreFailed,
 }
 
 /// What the table says of one refusal.
@@ -104,7 +106,7 @@ const fn entry(
 
 impl Refusal {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Refusal; 32] = [
+    pub const ALL: [Refusal; 33] = [
         Refusal::BadRequest,
         Refusal::TargetTooLong,
         Refusal::HeadersTooLarge,
@@ -137,6 +139,7 @@ impl Refusal {
         Refusal::OriginForbidden,
         Refusal::RateLimited,
         Refusal::KeysUnavailable,
+        Refusal::StoreFailed,
     ];
 
     /// The table's row.
@@ -277,6 +280,14 @@ impl Refusal {
                 503,
                 1013,
                 Some(2),
+            ),
+            Refusal::StoreFailed => entry(
+                33,
+                "store_failed",
+                "The store cannot keep this message.",
+                503,
+                1013,
+                Some(30),
             ),
         }
     }

@@ -222,7 +222,7 @@ impl Delivery {
             }
             for message in run {
                 out.extend_from_slice(message.form(form, |message| encoder.encode(form, message)));
-                cursor.advance(message.position.home, message.position.offset);
+                cursor.advance(message.position);
                 sse::append_id(out, cursor);
                 out.push(b'\n');
             }
@@ -257,7 +257,7 @@ impl Delivery {
         }
         let Door::Stream(door) = &mut connection.door else { return };
         if let Some(cursor) = &mut door.cursor {
-            cursor.advance(at.home, at.offset);
+            cursor.advance(at);
         }
         door.pending = door.pending.saturating_sub(1);
         if door.pending == 0 {

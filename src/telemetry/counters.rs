@@ -124,6 +124,16 @@ impl PublishDoor {
 /// Accepted publishes of one application, by dialect.
 pub(super) type PublishCounters = [Counter; PublishDoor::ALL.len()];
 
+/// One counter per refusal. (Arrays beyond 32 entries have no `Default` of their own.)
+#[derive(Debug)]
+struct PerRefusal([Counter; Refusal::ALL.len()]);
+
+impl Default for PerRefusal {
+    fn default() -> Self {
+        PerRefusal(std::array::from_fn(|_| Counter::default()))
+    }
+}
+
 /// Everything one shard counts. Public fields are counted directly; the methods count what needs a
 /// label or touches two numbers.
 #[derive(Debug, Default)]
@@ -133,7 +143,7 @@ pub struct ShardCounters {
     upgraded: [Counter; Door::ALL.len()],
     open: [Gauge; Door::ALL.len()],
     closed: [[Counter; CloseCause::ALL.len()]; Door::ALL.len()],
-    refused: [Counter; Refusal::ALL.len()],
+    refused: PerRefusal,
     publishes: Box<[PublishCounters]>,
     /// Sockets closed right after the accept because the shard was full.
     pub accepts_shed: Counter,
@@ -222,7 +232,7 @@ impl ShardCounters {
 
     /// Counts a refused request, frame or command.
     pub fn refuse(&self, refusal: Refusal) {
-        self.refused[refusal as usize].increment();
+        self.refused.0[refusal as usize].increment();
     }
 
     /// Sockets accepted so far.
@@ -251,7 +261,7 @@ impl ShardCounters {
 
     /// Refusals so far.
     pub fn refused(&self, refusal: Refusal) -> u64 {
-        self.refused[refusal as usize].get()
+        self.refused.0[refusal as usize].get()
     }
 
     /// Publishes accepted so far, one entry per application of the list given at the start and a

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use fanwire::model::id::MessageId;
 use fanwire::model::message::Payload;
-use fanwire::model::position::{Epoch, Position};
+use fanwire::model::position::{Epoch, Lane, Position};
 use fanwire::model::shard::ShardIndex;
 use fanwire::model::topic::TopicName;
 use fanwire::proto::http1::{
@@ -69,7 +69,8 @@ pub(crate) fn http_publish<const SIZE: usize>() -> Op {
     let mut scratch = Scratch::default();
     let mut scanner = Scanner::new(DEPTH_MAX);
     let date = Date::new(0);
-    let position = Position { epoch: Epoch(0xbeef), home: ShardIndex(1), offset: 0x12345 };
+    let position =
+        Position { epoch: Epoch(0xbeef), lane: Lane::Home(ShardIndex(1)), offset: 0x12345 };
     let mut out = Vec::with_capacity(1024);
     let mut receipt = Vec::with_capacity(256);
     Box::new(move || {

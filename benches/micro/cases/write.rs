@@ -4,7 +4,7 @@ use fanwire::model::application::AppIndex;
 use fanwire::model::form::{Form, SseBody};
 use fanwire::model::id::MessageId;
 use fanwire::model::message::{Message, Payload, Publication};
-use fanwire::model::position::{Epoch, Position};
+use fanwire::model::position::{Epoch, Lane, Position};
 use fanwire::model::shard::ShardIndex;
 use fanwire::model::topic::TopicName;
 use fanwire::proto::encode::Encoder;
@@ -22,7 +22,8 @@ pub(crate) fn envelope<const SIZE: usize>() -> Op {
 }
 
 fn encode(size: usize, form: Form) -> Op {
-    let position = Position { epoch: Epoch(0xbeef), home: ShardIndex(1), offset: 0x12345 };
+    let position =
+        Position { epoch: Epoch(0xbeef), lane: Lane::Home(ShardIndex(1)), offset: 0x12345 };
     let publication = publication(size);
     let message = Message::new(publication, MessageId::new(1, position), position, 1, 0);
     let mut encoder = Encoder::default();
@@ -39,5 +40,6 @@ pub(super) fn publication(size: usize) -> Publication {
         client_id: None,
         publisher: None,
         compress: false,
+        attributes: None,
     }
 }

@@ -15,7 +15,7 @@ use crate::model::form::Form;
 use crate::model::id::{ConnectionId, ConnectionIds};
 use crate::model::identity::Identity;
 use crate::model::message::{Message, Payload};
-use crate::model::position::Epoch;
+use crate::model::position::{Epoch, Lane};
 use crate::model::refusal::Refusal;
 use crate::model::shard::ShardIndex;
 use crate::model::topic::TopicName;
@@ -184,7 +184,7 @@ impl World {
                 Happened::Subscribed(key, ticket, topic, at) => {
                     let session = self.sessions[shard].get_mut(key).expect("ended, then answered");
                     let home = self.brokers[shard].home_of(session.app, &topic);
-                    assert_eq!((at.home, at.epoch), (home, Epoch(7)));
+                    assert_eq!((at.lane, at.epoch), (Lane::Home(home), Epoch(7)));
                     let subscription = session.topics.get_mut(&topic).expect("never asked for");
                     let owed = subscription.owed.iter().position(|owed| *owed == ticket);
                     subscription.owed.remove(owed.expect("answered once, in order"));
@@ -226,7 +226,7 @@ impl World {
             self.refused_count += 1;
             return;
         };
-        assert_eq!(receipt.position.home.index(), shard);
+        assert_eq!(receipt.position.lane, Lane::Home(ShardIndex(u16::try_from(shard).unwrap())));
         published.accepted = true;
         let topic = published.topic.clone();
         if let Some(subject) = topic.1.as_str().strip_prefix("priv/") {

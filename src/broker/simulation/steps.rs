@@ -273,5 +273,6 @@ pub(super) fn publication(app: AppIndex, topic: TopicName, number: usize) -> Pub
         client_id: None,
         publisher: None,
         compress: false,
+        attributes: None,
     }
 }

@@ -147,7 +147,7 @@ mod tests {
     use crate::model::application::AppIndex;
     use crate::model::id::{ConnectionIds, MessageId};
     use crate::model::message::{Payload, Publication};
-    use crate::model::position::{Epoch, Position};
+    use crate::model::position::{Epoch, Lane, Position};
     use crate::model::refusal::Refusal;
     use crate::model::rights::Rights;
     use crate::model::shard::ShardIndex;
@@ -163,8 +163,9 @@ mod tests {
             client_id: client_id.map(Into::into),
             publisher,
             compress: false,
+            attributes: None,
         };
-        let position = Position { epoch: Epoch(5), home: ShardIndex(0), offset: 9 };
+        let position = Position { epoch: Epoch(5), lane: Lane::Home(ShardIndex(0)), offset: 9 };
         Message::new(publication, MessageId::new(1, position), position, 0, 0)
     }
 

@@ -172,6 +172,7 @@ fn publication(app: AppIndex, topic: TopicName, payload: Payload) -> Publication
         client_id: None,
         publisher: None,
         compress: false,
+        attributes: None,
     }
 }
 

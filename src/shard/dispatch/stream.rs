@@ -77,7 +77,6 @@ impl Shard {
         }
         let homes: Vec<_> = topics.iter().map(|topic| self.broker.home_of(app, topic)).collect();
         let shared_id = homes.iter().all(|home| *home == homes[0]);
-        let epoch = self.broker.epoch();
         let application = self.delivery.applications.get(app);
         let limits = application.limits;
         let expires_s = expires_s(application, identity);
@@ -102,7 +101,7 @@ impl Shard {
         connection.door = Door::Stream(StreamDoor {
             app,
             pending: u32::try_from(topics.len()).expect("bounded by sse.topics_max"),
-            cursor: (!shared_id).then(|| Box::new(Cursor::new(epoch))),
+            cursor: (!shared_id).then(|| Box::<Cursor>::default()),
         });
         self.delivery.counters().upgrade(telemetry::Door::Sse);
         let arrival = Arrival {

@@ -307,6 +307,7 @@ impl Shard {
                 permissions: Arc::clone(&identity.rights.presented),
             }),
             compress: publish.compress,
+            attributes: None,
         };
         self.delivery.counters().publish(publish_door, app, 1);
         let reply = ReplyTo { shard: self.delivery.shard, session: key, ticket: 0, wants_receipt };
