@@ -106,6 +106,7 @@ impl Shard {
         let close = Close::new(GOING_AWAY, "The broker is stopping; come back.");
         for key in keys {
             self.answer_held(key);
+            self.end_poll(key);
             if self.close_after_answers(key) {
                 continue;
             }
@@ -130,11 +131,12 @@ impl Shard {
     /// A stream that ends here shall be opened again later: a bare `retry:` line, which counts as
     /// soon as it is read and is no event (WHATWG HTML §9.2.6).
     fn tell_when_to_return(&mut self, key: Key) {
-        let retry = self.delivery.options.sse.retry_delay;
+        let sse = self.delivery.options.sse;
         if let Some(connection) = self.delivery.connections.get_mut(key)
             && matches!(connection.door, Door::Stream(_))
             && !connection.flags.held
         {
+            let retry = sse.retry(connection.jitter());
             connection.outbound.append(|out| sse::append_retry(out, retry));
         }
     }

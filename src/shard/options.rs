@@ -233,6 +233,13 @@ pub struct SseOptions {
     pub topics_max: usize,
 }
 
+impl SseOptions {
+    /// When a client is to return whose share of the jitter is so many 65,536ths.
+    pub(super) fn retry(&self, jitter: u16) -> Duration {
+        self.retry_delay + self.retry_jitter * u32::from(jitter) / 65_536
+    }
+}
+
 impl Default for SseOptions {
     fn default() -> Self {
         SseOptions {

@@ -6,7 +6,7 @@ use http::StatusCode;
 use smallvec::SmallVec;
 
 use super::answer::{Answer, AnswerBody, Cors, PublishDialect, Publishes};
-use super::report;
+use super::{past, polling, report};
 use crate::model::application::Applications;
 use crate::model::application::CorsOrigins;
 use crate::model::refusal::{Refusal, Refused};
@@ -28,6 +28,14 @@ pub(super) fn write(
         AnswerBody::Publishes(publishes) => {
             let fields = cors_fields(answer.cors, applications);
             write_publishes(out, &publishes, answer.terms, date, &fields);
+        }
+        AnswerBody::History(history) => {
+            let fields = cors_fields(answer.cors, applications);
+            past::write(out, &history, answer.terms, date, &fields);
+        }
+        AnswerBody::Poll(poll) => {
+            let fields = cors_fields(answer.cors, applications);
+            polling::write(out, &poll, answer.terms, date, &fields);
         }
         AnswerBody::Asked(asked) => {
             let fields = cors_fields(answer.cors, applications);

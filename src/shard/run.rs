@@ -26,6 +26,7 @@ use crate::mesh::{Port, Wake};
 use crate::model::application::Applications;
 use crate::model::close::CloseCause;
 use crate::model::key_board::KeyBoard;
+use crate::model::shard::ShardIndex;
 use crate::proto::encode::Encoder;
 use crate::proto::http1::{Date, Scratch};
 use crate::proto::json::Scanner;
@@ -40,6 +41,9 @@ const JSON_DEPTH_MAX: usize = 128;
 
 /// Longest park. Ticks compare over 24 days only, so the wheel has to be turned before.
 const PARK_MAX: Duration = Duration::from_hours(1);
+
+/// Sessions that get a page of history per turn; the others wait for the next.
+const CATCH_UPS_PER_TURN_MAX: usize = 64;
 
 /// How soon a full queue of another shard is tried again.
 const MESH_RETRY: Duration = Duration::from_millis(1);
@@ -120,6 +124,8 @@ pub struct ShardSeed {
     pub key_board: Arc<KeyBoard<KeySet>>,
     /// Rates that all shards share.
     pub rates: Arc<Rates>,
+    /// The store's place in the mesh, where there is one.
+    pub store: Option<ShardIndex>,
 }
 
 /// One shard on its own thread.
@@ -203,6 +209,9 @@ impl Shard {
             doomed: Vec::new(),
             retired: Vec::new(),
             arrived: Vec::new(),
+            hungry: Vec::new(),
+            polls_touched: Vec::new(),
+            store: seed.store,
             revocations: Vec::new(),
             delivered: Vec::new(),
             date: Date::new(time_us / 1_000_000),
@@ -282,6 +291,7 @@ impl Shard {
         self.delivery.date.set(self.time_us / 1_000_000);
         self.take_ready();
         self.verify_waiting();
+        self.catch_up();
         self.read_listed();
         self.drain_inbox();
         self.keep_revocations();
@@ -289,6 +299,7 @@ impl Shard {
         self.broker.run_timers(self.time_us, &mut self.delivery);
         self.welcome_arrivals();
         self.deliver_runs(began);
+        self.finish_polls();
         self.flush_mesh();
         self.flush();
         self.delivery.observe_latencies(clock::unix_us());
@@ -297,6 +308,7 @@ impl Shard {
         self.count_turn(began);
         !self.delivery.again.is_empty()
             || !self.delivery.dirty.is_empty()
+            || !self.delivery.hungry.is_empty()
             || self.verifying.has_work()
             || !self.delivery.port.inbox_is_empty()
     }
@@ -348,6 +360,17 @@ impl Shard {
         // Those over the budget go first next turn.
         listed.append(&mut self.delivery.again);
         self.delivery.again = listed;
+    }
+
+    /// Sessions whose queues have room get their next page of history, up to the turn's budget.
+    fn catch_up(&mut self) {
+        let mut hungry = std::mem::take(&mut self.delivery.hungry);
+        let budget = hungry.len().min(CATCH_UPS_PER_TURN_MAX);
+        for key in hungry.drain(..budget) {
+            self.broker.catch_up(key, &mut self.delivery);
+        }
+        hungry.append(&mut self.delivery.hungry);
+        self.delivery.hungry = hungry;
     }
 
     /// Runs one connection's handling; a panic in it ends that connection.

@@ -4,6 +4,7 @@ mod administration;
 mod entry;
 mod http;
 mod pages;
+mod past;
 mod publish;
 mod route;
 mod session;
