@@ -346,6 +346,7 @@ mod tests {
                 streams: 2 * n,
                 subscriptions: 3 * n,
                 topics: 4 * n,
+                polls: 5 * n,
             })
         };
         assert_eq!(counts(1).merge(counts(10), 1), counts(11));

@@ -52,9 +52,9 @@ const PAGE_COUNT_MAX: u32 = 64;
 /// the default limit of an outbound queue.
 const PAGE_SIZE_MAX: usize = 16 * 1024;
 
-/// From where on a subscriber wants its topics.
+/// StartFrom where on a subscriber wants its topics.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub enum From {
+pub enum StartFrom {
     /// What is published from now on; first the latest messages where the topic's family says so.
     Now,
     /// The latest message (per key) first, then what is published from now on.
@@ -116,12 +116,12 @@ pub(super) enum Start {
 impl Broker {
     /// What `from` means for a lane. `is_for_one` when it was given for one topic alone: then it has
     /// to be a position of that topic's lane.
-    pub(super) fn start(&self, from: &From, lane: Lane, is_for_one: bool) -> Start {
+    pub(super) fn start(&self, from: &StartFrom, lane: Lane, is_for_one: bool) -> Start {
         let cursor = match from {
-            From::Now => return Start::Now,
-            From::Latest => return Start::Latest,
-            From::Unknown => return Start::Lost(LossReason::UnknownPosition),
-            From::Position(cursor) => cursor,
+            StartFrom::Now => return Start::Now,
+            StartFrom::Latest => return Start::Latest,
+            StartFrom::Unknown => return Start::Lost(LossReason::UnknownPosition),
+            StartFrom::Position(cursor) => cursor,
         };
         let epoch = self.epoch_of(lane);
         let is_stale = |known: Position| {

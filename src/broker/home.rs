@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::history::{Histories, HistoryStats};
 use crate::model::application::{AppIndex, Applications};
-use crate::model::family::{Family, FamilyIndex};
+use crate::model::family::FamilyIndex;
 use crate::model::message::Message;
 use crate::model::shard::{ShardIndex, ShardSet};
 use crate::model::store::{Page, Wanted};
@@ -97,15 +97,6 @@ impl Home {
 
     pub(super) fn history_stats(&self) -> HistoryStats {
         self.histories.stats()
-    }
-
-    /// The family of a topic; found by its patterns only while the topic is not known here.
-    pub(super) fn family(&self, topic: &TopicKey) -> &Family {
-        let application = self.applications.get(topic.app);
-        match self.topics.get(topic) {
-            Some(known) => application.family(known.family),
-            None => application.family(application.family_of(&topic.name)),
-        }
     }
 
     /// Shards that hold subscribers of the topic.
@@ -260,7 +251,7 @@ impl Home {
 mod tests {
     use super::*;
     use crate::model::application::Application;
-    use crate::model::family::HistoryLimits;
+    use crate::model::family::{Family, HistoryLimits};
 
     fn home(idle_topics_max: usize) -> Home {
         let family = Family { history: HistoryLimits::NONE, ..Family::default() };

@@ -44,11 +44,11 @@ pub use ask::{
     Ask, ConnectionDetail, ConnectionEntry, ConnectionPlace, Counts, Members, Page,
     TOPICS_NAMED_MAX, Tally, Told, Whom,
 };
-pub use catching::{From, PageSize};
+pub use catching::{PageSize, StartFrom};
 pub use core::{Broker, BrokerOptions, CatchingStats};
 pub use history::HistoryStats;
 pub use local::{Member, SubscribeOutcome};
 pub use outlet::Outlet;
-pub use reading::HistorySpan;
 pub use parcel::{PageFor, Parcel, Receipt, ReplyTo};
+pub use reading::HistorySpan;
 pub use session::Arrival;

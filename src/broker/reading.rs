@@ -1,6 +1,6 @@
 //! History for whoever asks for it by name: one topic, one page.
 
-use super::catching::{From, PageSize, Start};
+use super::catching::{PageSize, Start, StartFrom};
 use super::core::Broker;
 use super::outlet::Outlet;
 use super::parcel::{PageFor, Parcel, ReplyTo};
@@ -74,7 +74,7 @@ impl Broker {
     }
 
     fn offset(&self, cursor: &Cursor, lane: Lane) -> (u64, Option<LossReason>) {
-        match self.start(&From::Position(cursor.clone()), lane, true) {
+        match self.start(&StartFrom::Position(cursor.clone()), lane, true) {
             Start::After(offset, loss) => (offset, loss),
             Start::Lost(reason) => (0, Some(reason)),
             Start::Now | Start::Latest => unreachable!("a position was given"),

@@ -4,7 +4,7 @@
 
 use smallvec::SmallVec;
 
-use super::catching::{From, PageSize, Start};
+use super::catching::{PageSize, Start, StartFrom};
 use super::core::Broker;
 use super::home::TopicKey;
 use super::local::{Interest, LocalTopic, Member, SubscribeOutcome, Waiter, count};
@@ -30,7 +30,7 @@ impl Broker {
         session: Key,
         topic: TopicName,
         ticket: u32,
-        from: &From,
+        from: &StartFrom,
         outlet: &mut impl Outlet,
     ) -> SubscribeOutcome {
         let state = self.session(session).expect("a session begins before it subscribes");
@@ -39,7 +39,7 @@ impl Broker {
         let subscriptions_max = self.applications.get(app).limits.subscriptions_max;
         let local = self.local_topic(TopicKey { app, name: topic }, outlet);
         if self.is_on(session, local) {
-            let loss = (*from != From::Now).then_some(LossReason::AlreadySubscribed);
+            let loss = (*from != StartFrom::Now).then_some(LossReason::AlreadySubscribed);
             self.answer_when_registered(session, ticket, local, loss, outlet);
             return SubscribeOutcome::Accepted;
         }
@@ -75,7 +75,7 @@ impl Broker {
         &mut self,
         session: Key,
         topics: Vec<TopicName>,
-        from: &From,
+        from: &StartFrom,
         page: PageSize,
         outlet: &mut impl Outlet,
     ) {

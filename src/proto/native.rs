@@ -237,11 +237,11 @@ mod tests {
         let mut scanner = Scanner::new(64);
         let body =
             br#"{"messages":[{"topic":"a","data":{"x": 1}},{"topics":["b","c"],"data":"s"}]}"#;
-        let read = batch(&mut scanner, body, 3).unwrap();
+        let read = batch(&mut scanner, body, 3, 0).unwrap();
         assert_eq!(read[0].topics.as_slice(), ["a"]);
         assert_eq!(read[0].payload, Payload::Json("{\"x\": 1}".into()));
         assert_eq!(read[1].topics.as_slice(), ["b", "c"]);
-        assert_eq!(batch(&mut scanner, body, 2).unwrap_err().refusal, Refusal::TooMany);
+        assert_eq!(batch(&mut scanner, body, 2, 0).unwrap_err().refusal, Refusal::TooMany);
     }
 
     #[test]
@@ -260,7 +260,7 @@ mod tests {
             (r#"{"messages":[{"topics":["a",1],"data":1}]}"#, "messages[0]: needs"),
             (r#"{"messages":[{"topic":"a","topics":["a"],"data":1}]}"#, "messages[0]: needs"),
         ] {
-            let refused = batch(&mut scanner, body.as_bytes(), 9).unwrap_err();
+            let refused = batch(&mut scanner, body.as_bytes(), 9, 0).unwrap_err();
             assert_eq!(refused.refusal, Refusal::BadField);
             assert!(refused.detail.starts_with(detail), "{body}: {}", refused.detail);
         }

@@ -103,7 +103,7 @@ fn start(
         "starting the thread that fetches key sets".into()
     })?;
     let rates = Arc::new(Rates::new(applications));
-    let identity = Identity::random();
+    let identity = Identity::random(options.history.memory_max / usize::from(count));
     let mut address = listen;
     doing(Listener::claim(listen), || format!("listening on {listen}"))?;
     let mut running =
@@ -127,6 +127,7 @@ fn start(
             key_ring: Arc::clone(&key_ring),
             key_board: Arc::clone(&key_board),
             rates: Arc::clone(&rates),
+            store: None,
         };
         running.threads.push(spawn(
             seed,
@@ -206,13 +207,21 @@ struct Identity {
     run: u64,
     seed: u64,
     ids: ConnectionIds,
+    /// Bytes that each shard may keep in memory.
+    history_size_max: usize,
 }
 
 impl Identity {
-    fn random() -> Identity {
+    fn random(history_size_max: usize) -> Identity {
         #[expect(clippy::cast_possible_truncation, reason = "any 32 random bits")]
         let epoch = Epoch(random::word() as u32);
-        Identity { epoch, run: random::word(), seed: random::word(), ids: ConnectionIds::random() }
+        Identity {
+            epoch,
+            run: random::word(),
+            seed: random::word(),
+            ids: ConnectionIds::random(),
+            history_size_max,
+        }
     }
 
     fn broker(&self, shard: ShardIndex, shard_count: u16) -> BrokerOptions {
@@ -224,6 +233,8 @@ impl Identity {
             seed: self.seed,
             ids: self.ids.clone(),
             idle_topics_max: IDLE_TOPICS_MAX,
+            history_size_max: self.history_size_max,
+            store: None,
         }
     }
 }

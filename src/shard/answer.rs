@@ -148,6 +148,8 @@ pub(super) enum PublishDialect {
     Single,
     /// `POST /v1/{app}/publish`: `{"results":[…]}`.
     Batch,
+    /// `POST /publish`: `ok`.
+    Simple,
 }
 
 impl Publishes {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::answer::Answer;
 use super::outbound::Outbound;
 use super::rates::Buckets;
+use crate::broker::StartFrom;
 use crate::model::application::AppIndex;
 use crate::model::close::CloseCause;
 use crate::model::identity::Identity;
@@ -128,6 +129,8 @@ pub(super) struct WebSocketDoor {
     pub(super) closing: Closing,
     /// A new token that is being judged; nothing is taken in meanwhile.
     pub(super) presented: Option<Box<str>>,
+    /// StartFrom where on `main` was asked for, until it is subscribed.
+    pub(super) main_from: Option<Box<StartFrom>>,
     /// A resume that is not answered in full.
     pub(super) resuming: Option<Box<Resuming>>,
     /// What is left of its rates, where its application limits them.

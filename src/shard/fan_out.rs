@@ -84,6 +84,7 @@ impl Delivery {
         if !connection.is_open() {
             return;
         }
+        let retry = self.options.sse.retry(connection.jitter());
         let mut cursor = match &mut connection.door {
             Door::Http(door) => {
                 if let Some(poll) = door.poll_mut() {
@@ -96,7 +97,6 @@ impl Delivery {
             Door::WebSocket(_) => None,
         };
         let retry_owed = std::mem::take(&mut connection.flags.retry_owed);
-        let retry = self.options.sse.retry(connection.jitter());
         let encoder = &mut self.encoder;
         connection.outbound.append(|out| {
             if retry_owed {

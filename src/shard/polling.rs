@@ -252,8 +252,7 @@ fn write_simple(
     date: &Date,
     fields: &Fields<'_>,
 ) {
-    let status =
-        if poll.messages.is_empty() { StatusCode::BAD_GATEWAY } else { StatusCode::OK };
+    let status = if poll.messages.is_empty() { StatusCode::BAD_GATEWAY } else { StatusCode::OK };
     let response = with_fields(Response::start(out, status, terms, date), fields)
         .header("Cache-Control", "no-cache, must-revalidate")
         .header("ETag", tag);

@@ -85,9 +85,13 @@ fn write_publishes(
     let refused = publishes.outcomes.iter().flatten().find_map(|outcome| outcome.as_ref().err());
     let mut body = Vec::with_capacity(128 * publishes.outcomes.len());
     match (publishes.dialect, refused) {
-        (PublishDialect::Single, Some(refusal)) => {
+        (PublishDialect::Single | PublishDialect::Simple, Some(refusal)) => {
             let refused = Refused::new(*refusal, "the message was not published; send it again");
             return problem(out, &refused, terms, date, fields);
+        }
+        (PublishDialect::Simple, None) => {
+            let response = Response::start(out, StatusCode::OK, terms, date);
+            return with_fields(response, fields).finish("text/plain;charset=utf-8", b"ok");
         }
         (PublishDialect::Single, None) => append_outcomes(&mut body, publishes),
         (PublishDialect::Batch, _) => {

@@ -78,13 +78,7 @@ impl Delivery {
         self.append(key, |out| frame::append(out, Opcode::Text, true, false, envelope));
     }
 
-    fn welcome(
-        &mut self,
-        key: Key,
-        topic: &TopicName,
-        at: Position,
-        recovery: Option<Recovery>,
-    ) {
+    fn welcome(&mut self, key: Key, topic: &TopicName, at: Position, recovery: Option<Recovery>) {
         let id = self.ids.id(self.shard, key);
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Door::WebSocket(door) = &mut connection.door else { return };

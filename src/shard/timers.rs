@@ -295,6 +295,8 @@ mod tests {
             welcomed: true,
             closing: Closing::Open,
             presented: None,
+            main_from: None,
+            resuming: None,
             buckets: None,
         });
         let options = Options::default();

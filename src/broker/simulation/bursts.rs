@@ -27,6 +27,8 @@ fn a_turn_tells_so_many_goings_and_the_next_the_rest() {
         seed: 1,
         ids: ids.clone(),
         idle_topics_max: 10,
+        history_size_max: 1 << 20,
+        store: None,
     };
     let applications = Arc::new(Applications::new(vec![application], None));
     let mut broker = Broker::new(options, applications);

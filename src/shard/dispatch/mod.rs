@@ -6,6 +6,7 @@ mod http;
 mod pages;
 mod past;
 mod publish;
+mod resume;
 mod route;
 mod session;
 mod stream;

@@ -9,7 +9,7 @@ use super::entry::Entered;
 use super::http::Exchange;
 use super::publish::native_topic;
 use super::stream::check_may_subscribe;
-use crate::broker::{Arrival, From, HistorySpan, PageSize, ReplyTo};
+use crate::broker::{Arrival, HistorySpan, PageSize, ReplyTo, StartFrom};
 use crate::model::form::Form;
 use crate::model::position::Cursor;
 use crate::model::refusal::{Refusal, Refused};
@@ -26,7 +26,7 @@ const HISTORY_SIZE_MAX: usize = 1 << 20;
 
 /// A poll's request, read.
 struct PollRequest {
-    from: From,
+    from: StartFrom,
     over_at: Tick,
     page: PageSize,
     known_tag: Option<Box<str>>,
@@ -54,15 +54,15 @@ impl Shard {
             Some(text) => std::time::Duration::from_secs(number("wait", &text)?),
         };
         let limit = match parameter(head, "limit")? {
-            None => u64::from(options.messages_max),
-            Some(text) => number("limit", &text)?.clamp(1, u64::from(options.messages_max)),
+            None => options.messages_max as u64,
+            Some(text) => number("limit", &text)?.clamp(1, options.messages_max as u64),
         };
         let page = PageSize {
             count_max: u32::try_from(limit).expect("clamped"),
             size_max: options.size_max,
         };
         let poll = PollRequest {
-            from: since.as_deref().map_or(From::Now, read_position),
+            from: since.as_deref().map_or(StartFrom::Now, read_position),
             over_at: self.delivery.now.after(wait.min(options.wait_max)),
             page,
             known_tag: known_tag.map(Into::into),
@@ -87,7 +87,7 @@ impl Shard {
         };
         let wait_max = self.delivery.options.poll.wait_max;
         let poll = PollRequest {
-            from: since.as_deref().map_or(From::Now, read_position),
+            from: since.as_deref().map_or(StartFrom::Now, read_position),
             over_at: self.delivery.now.after(wait_max),
             page: PageSize { count_max: 1, ..PageSize::default() },
             known_tag: None,
@@ -207,12 +207,12 @@ impl Shard {
     }
 }
 
-/// From where on a stream or a poll goes on that gives this position. An empty one is none: that is
+/// StartFrom where on a stream or a poll goes on that gives this position. An empty one is none: that is
 /// what a reader sends whose last event reset it (WHATWG HTML §9.2.6).
-pub(super) fn read_position(text: &str) -> From {
+pub(super) fn read_position(text: &str) -> StartFrom {
     match text {
-        "" => From::Now,
-        text => Cursor::parse(text).map_or(From::Unknown, From::Position),
+        "" => StartFrom::Now,
+        text => Cursor::parse(text).map_or(StartFrom::Unknown, StartFrom::Position),
     }
 }
 
