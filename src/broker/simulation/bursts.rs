@@ -7,6 +7,7 @@ use super::ears::Ears;
 use crate::broker::{Arrival, Broker, BrokerOptions};
 use crate::model::application::{AppIndex, Application, Applications, PresenceOptions};
 use crate::model::form::Form;
+use crate::model::family::{Family, HistoryLimits};
 use crate::model::id::ConnectionIds;
 use crate::model::identity::Identity;
 use crate::model::position::Epoch;
@@ -17,7 +18,9 @@ use crate::stdx::slab::Key;
 #[test]
 fn a_turn_tells_so_many_goings_and_the_next_the_rest() {
     let presence = PresenceOptions { debounce_ms: 2, ..PresenceOptions::default() };
-    let application = Application { presence, ..Application::new("a") };
+    let unkept = Family { history: HistoryLimits::NONE, ..Family::default() };
+    let families = vec![unkept];
+    let application = Application { presence, families, ..Application::new("a") };
     let ids = ConnectionIds::random();
     let options = BrokerOptions {
         shard: ShardIndex(0),
