@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use fanwire::config::{self, ConfigError, ConfigFile, Loaded, Settings, Sources, StoreSettings};
+use fanwire::config::{self, ConfigError, ConfigFile, Loaded, Settings, Sources};
 use fanwire::model::application::Application;
 use fanwire::model::family::{Family, HistoryLimits, SlowConsumer};
 use fanwire::model::pattern::Patterns;
@@ -14,6 +14,7 @@ use fanwire::model::topic::TopicName;
 use fanwire::shard::options::{
     DrainOptions, HistoryOptions, Options, PollOptions, SocketOptions, SseOptions,
 };
+use fanwire::store::StoreOptions;
 
 const DAY_MS: u64 = 86_400_000;
 
@@ -236,7 +237,7 @@ fn what_shards_and_store_are_told_is_read() {
                 [server]\nstop_delay = '4s'\nstop_spread = '5999ms'\n\
                 [shards]\naccept_rate = '90/m burst 2'\n";
     let settings = settings(file);
-    let store = StoreSettings { path: "data/s.db".into(), commit_count_max: 9, sync: false };
+    let store = StoreOptions { commit_count_max: 9, sync: false, ..StoreOptions::new("data/s.db") };
     assert_eq!(settings.store, Some(store));
     assert_eq!(settings.server.stop_delay, Duration::from_secs(4));
     let expected = Options {

@@ -11,10 +11,11 @@ use super::raw::Raw;
 use super::value::Scalar;
 use super::values::Values;
 use super::{applications, key_sets, log, poll, server, shards, store, tree};
-use crate::config::{ServerOptions, StoreSettings};
+use crate::config::ServerOptions;
 use crate::integrations::KeySetOptions;
 use crate::model::application::Applications;
 use crate::shard;
+use crate::store::StoreOptions;
 use crate::telemetry::LogOptions;
 
 /// Reads a whole text file.
@@ -62,7 +63,7 @@ pub struct Settings {
     /// For the log.
     pub log: LogOptions,
     /// For the store; `None` without one.
-    pub store: Option<StoreSettings>,
+    pub store: Option<StoreOptions>,
     /// For fetching the key sets that the applications' token keys name.
     pub key_sets: KeySetOptions,
     /// The tenants.

@@ -44,4 +44,3 @@ pub use load::{ConfigFile, Flag, Loaded, ReadFile, Settings, Sources, load};
 pub use problem::{ConfigError, Origin, Problem};
 pub use server::ServerOptions;
 pub use show::default_file;
-pub use store::StoreSettings;

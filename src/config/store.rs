@@ -1,22 +1,10 @@
 //! Keys of where history lives: in memory, and for durable topics in the store's file.
 
-use std::path::PathBuf;
 
 use super::key::{Key, Kind};
 use super::values::Values;
 use crate::shard::options::HistoryOptions;
-
-/// Where durable messages are kept.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct StoreSettings {
-    /// The `SQLite` file. Key `store.path`.
-    pub path: PathBuf,
-    /// Most messages of one commit, 1–65,536; further ones wait for the next. Key
-    /// `store.commit_count_max`.
-    pub commit_count_max: usize,
-    /// Whether a commit waits until the disk has it. Key `store.sync`.
-    pub sync: bool,
-}
+use crate::store::StoreOptions;
 
 pub(super) const KEYS: &[Key] = &[
     Key::new(
@@ -54,7 +42,7 @@ pub(super) fn history(values: &Values) -> HistoryOptions {
 }
 
 /// The store; `None` where no file is named.
-pub(super) fn store(values: &mut Values) -> Option<StoreSettings> {
+pub(super) fn store(values: &mut Values) -> Option<StoreOptions> {
     let path = values.text("store.path").filter(|path| !path.is_empty())?;
     if !is_file(&path) {
         values.problem(
@@ -63,10 +51,11 @@ pub(super) fn store(values: &mut Values) -> Option<StoreSettings> {
              else, and would keep nothing",
         );
     }
-    Some(StoreSettings {
+    Some(StoreOptions {
         path: path.into(),
         commit_count_max: values.number("store.commit_count_max"),
         sync: values.flag("store.sync"),
+        vfs: None,
     })
 }
 

@@ -14,6 +14,7 @@ mod answer;
 mod connection;
 mod delivery;
 mod dispatch;
+mod draining;
 mod fan_out;
 mod flush;
 mod inbox;

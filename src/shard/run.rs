@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use super::delivery::Delivery;
+use super::draining::Draining;
 use super::listener::Listener;
 use super::options::Options;
 use super::rates::Rates;
@@ -34,7 +35,7 @@ use crate::proto::ws::Inflater;
 use crate::stdx::clock::{self, Clock};
 use crate::stdx::slab::{Key, Slab};
 use crate::stdx::wheel::Wheel;
-use crate::telemetry::{RateLimit, ShardCounters};
+use crate::telemetry::{RateLimit, ShardCounters, StoreCounters};
 
 /// Deepest nesting of JSON that is taken in.
 const JSON_DEPTH_MAX: usize = 128;
@@ -54,10 +55,12 @@ const MESH_RETRY: Duration = Duration::from_millis(1);
 pub enum Stage {
     /// Serving.
     Running = 0,
+    /// Serving, but not ready for new clients any more.
+    Leaving = 1,
     /// Not accepting; connections are being closed.
-    Draining = 1,
+    Draining = 2,
     /// Leave at once.
-    Stopped = 2,
+    Stopped = 3,
 }
 
 /// What the process tells its shards while they run, and they each other.
@@ -91,7 +94,8 @@ impl Control {
     pub fn stage(&self) -> Stage {
         match self.stage.load(Ordering::Acquire) {
             0 => Stage::Running,
-            1 => Stage::Draining,
+            1 => Stage::Leaving,
+            2 => Stage::Draining,
             _ => Stage::Stopped,
         }
     }
@@ -126,6 +130,8 @@ pub struct ShardSeed {
     pub rates: Arc<Rates>,
     /// The store's place in the mesh, where there is one.
     pub store: Option<ShardIndex>,
+    /// Its counters.
+    pub store_counters: Option<Arc<StoreCounters>>,
 }
 
 /// One shard on its own thread.
@@ -150,6 +156,7 @@ pub struct Shard {
     pub(super) connections_max: usize,
     pub(super) stage: Stage,
     pub(super) started_unix_ms: u64,
+    pub(super) store_counters: Option<Arc<StoreCounters>>,
     /// Wall clock of this turn, Unix microseconds.
     pub(super) time_us: u64,
     ready: Vec<Ready>,
@@ -159,6 +166,8 @@ pub struct Shard {
     wake: Arc<Wake>,
     accept_resumes: Option<Instant>,
     deliver_since: Option<Instant>,
+    /// Connections that the stop has still to close.
+    pub(super) draining: Option<Draining>,
     /// The stop has ended this shard's last connection.
     is_drained: bool,
     /// Another shard's queue is full and batches wait here.
@@ -238,6 +247,7 @@ impl Shard {
             connections_max: seed.connections_max,
             stage: Stage::Running,
             started_unix_ms: seed.started_unix_ms,
+            store_counters: seed.store_counters,
             time_us,
             ready: Vec::new(),
             again: Vec::new(),
@@ -246,6 +256,7 @@ impl Shard {
             wake,
             accept_resumes: None,
             deliver_since: None,
+            draining: None,
             is_drained: false,
             mesh_is_behind: false,
         })
@@ -255,8 +266,8 @@ impl Shard {
         loop {
             let has_more = self.turn();
             match self.control.stage() {
-                Stage::Draining if self.stage == Stage::Running => {
-                    self.drain();
+                stage @ (Stage::Leaving | Stage::Draining) if self.stage != stage => {
+                    self.enter_stage(stage);
                     continue;
                 }
                 Stage::Draining if self.delivery.connections.is_empty() && !self.is_drained => {
@@ -268,7 +279,7 @@ impl Shard {
                         return;
                     }
                 }
-                Stage::Running | Stage::Draining => {}
+                Stage::Running | Stage::Leaving | Stage::Draining => {}
                 Stage::Stopped => return,
             }
             if has_more {
@@ -298,6 +309,7 @@ impl Shard {
         self.run_timers();
         self.broker.run_timers(self.time_us, &mut self.delivery);
         self.welcome_arrivals();
+        self.drain_due(began);
         self.deliver_runs(began);
         self.finish_polls();
         self.flush_mesh();
@@ -414,12 +426,17 @@ impl Shard {
         let until = |at: Instant| at.saturating_duration_since(now);
         let deliver = self.deliver_since.map(|since| until(since + delay_max));
         let accept = self.accept_resumes.map(until);
+        let drain = self.draining.as_ref().map(|draining| until(draining.next_due()));
         let mesh = self.mesh_is_behind.then_some(MESH_RETRY);
         let broker = self
             .broker
             .next_due_us()
             .map(|due_us| Duration::from_micros(due_us.saturating_sub(clock::unix_us())));
-        [timer, deliver, accept, mesh, broker].into_iter().flatten().min().unwrap_or(PARK_MAX)
+        [timer, deliver, accept, drain, mesh, broker]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(PARK_MAX)
     }
 
     pub(super) fn pause_accepting(&mut self, pause_ms: u64) {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// Where the store is and how it commits.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StoreOptions {
     /// The database file; its log stands beside it, with `-wal` behind the name.
     pub path: PathBuf,
