@@ -208,8 +208,8 @@ fn families_come_from_the_environment_whole_and_by_the_key_and_are_shown() {
     assert_eq!((families[2].history.count_max, families[2].sends_last), (7, true));
     let shown = loaded.show();
     let expected = [
-        "path = \"/data/s.db\"  # environment FANWIRE_STORE_PATH",
         "memory_max = \"256MiB\"",
+        "path = \"/data/s.db\"  # environment FANWIRE_STORE_PATH",
         "slow_consumer = \"close\"",
         "sends_last = true  # environment FANWIRE_APPLICATIONS_0_SENDS_LAST",
         "[applications.history]",
