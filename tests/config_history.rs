@@ -200,7 +200,8 @@ fn families_come_from_the_environment_whole_and_by_the_key_and_are_shown() {
         ("FANWIRE_APPLICATIONS_0_SENDS_LAST", "true"),
         ("FANWIRE_STORE_PATH", "/data/s.db"),
     ];
-    let file = application("[[applications.topics]]\npatterns = ['gone']");
+    let file = "buzzpost_application = 'a'\n".to_owned()
+        + &application("[[applications.topics]]\npatterns = ['gone']");
     let loaded = load(&file, &environment).unwrap_or_else(|error| panic!("{error}"));
     let families = &first(&loaded.settings).families;
     let patterns: Vec<_> = families.iter().map(|family| family.patterns.clone()).collect();
