@@ -201,7 +201,8 @@ fn families_come_from_the_environment_whole_and_by_the_key_and_are_shown() {
         ("FANWIRE_APPLICATIONS_0_SENDS_LAST", "true"),
         ("FANWIRE_STORE_PATH", "/data/s.db"),
     ];
-    let file = application("[[applications.topics]]\npatterns = ['gone']");
+    let file = "buzzpost_application = 'a'\n".to_owned()
+        + &application("[[applications.topics]]\npatterns = ['gone']");
     let loaded = load(&file, &environment).unwrap_or_else(|error| panic!("{error}"));
     let families = &first(&loaded.settings).families;
     let patterns: Vec<_> = families.iter().map(|family| family.patterns.clone()).collect();
@@ -209,8 +210,8 @@ fn families_come_from_the_environment_whole_and_by_the_key_and_are_shown() {
     assert_eq!((families[2].history.count_max, families[2].sends_last), (7, true));
     let shown = loaded.show();
     let expected = [
-        "path = \"/data/s.db\"  # environment FANWIRE_STORE_PATH",
         "memory_max = \"256MiB\"",
+        "path = \"/data/s.db\"  # environment FANWIRE_STORE_PATH",
         "slow_consumer = \"close\"",
         "sends_last = true  # environment FANWIRE_APPLICATIONS_0_SENDS_LAST",
         "[applications.history]",
