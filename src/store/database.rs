@@ -114,13 +114,13 @@ impl Database {
     /// Removes some of what is too old or has expired at `now_us` (Unix time in microseconds), and some
     /// idempotency keys that no window covers; whether there was more than one call removes.
     pub fn trim(&mut self, now_us: u64) -> bool {
-        let trimmed = self.write("trimming", |database| database.trim_all(now_us));
+        let Some(trimmed) = self.write("trimming", |database| database.trim_all(now_us)) else {
+            return false;
+        };
         // Rows were changed behind the cache.
         self.topics.forget();
-        trimmed.is_some_and(|trimmed| {
-            self.counters.trimmed.add(trimmed.count);
-            trimmed.has_more
-        })
+        self.counters.trimmed.add(trimmed.count);
+        trimmed.has_more
     }
 
     /// Checks the whole file: its structure, its indexes, its constraints. Takes as long as reading it.
