@@ -88,7 +88,7 @@ fn by_label<const N: usize>(
     shards: &[ShardCounters],
     name: &'static str,
     help: &str,
-    (label, values): (&str, &[&'static str; N]),
+    (label, values): (&'static str, &[&'static str; N]),
     counters: fn(&RecoveryCounters) -> &[Counter; N],
 ) {
     let mut family = page.family(name, Kind::Counter, help);
