@@ -15,6 +15,8 @@ const DOCUMENT: &str = include_str!("../src/shard/dispatch/openapi.json");
 const METHODS: [&str; 8] = ["get", "post", "delete", "put", "patch", "options", "head", "trace"];
 
 fn setup(setup: Setup) -> Setup {
+    // The simple form of polling is there only for an application that is named.
+    let setup = setup.with("POLL_SIMPLE_APPLICATION", "demo").with("POLL_WAIT_MAX", "100ms");
     setup.config(&application("same_subject = \"allow\""))
 }
 
