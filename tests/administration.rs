@@ -50,11 +50,11 @@ fn count(value: &Value) -> u64 {
 fn counts_follow_what_comes_and_goes() {
     on_demo(|broker| {
         let before = get(broker, "/v1/demo");
-        assert_eq!(before["connections"], json!({"websocket": 0, "sse": 0}));
+        assert_eq!(before["connections"], json!({"websocket": 0, "sse": 0, "poll": 0}));
         let mut sockets: Vec<_> = (0..5).map(|_| enter(broker, "alice", &[])).collect();
         let _streams = [stream(broker, "bob", "x,y"), stream(broker, "carol", "x")];
         let arrived = get(broker, "/v1/demo");
-        assert_eq!(arrived["connections"], json!({"websocket": 5, "sse": 2}));
+        assert_eq!(arrived["connections"], json!({"websocket": 5, "sse": 2, "poll": 0}));
         for (index, socket) in sockets.iter_mut().enumerate() {
             socket.subscribe("shared");
             socket.subscribe(&format!("own-{index}"));

@@ -270,7 +270,11 @@ fn a_stop_has_closed_everyone_before_its_end() {
     };
     let cases = [
         ("server.stop_spread = '10s'", told("stop_spread", "0s + 10s is not below 10s")),
-        ("server.stop_delay = '8s'", told("stop_delay", "8s + 2s is not below 10s")),
+        ("server.stop_delay = '10s'", told("stop_delay", "10s + 0s is not below 10s")),
+        (
+            "server = { stop_delay = '8s', stop_spread = '2s' }",
+            told("stop_spread", "8s + 2s is not below 10s"),
+        ),
         (
             "server = { stop_timeout = '2s', stop_spread = '1s', stop_delay = '1s' }",
             told("stop_spread", "1s + 1s is not below 2s"),
@@ -280,7 +284,11 @@ fn a_stop_has_closed_everyone_before_its_end() {
         assert_eq!(problems(file), [expected], "{file}");
     }
     assert_eq!(problems("server.stop_spread = '11m'").len(), 1);
-    settings("server = { stop_delay = '7999ms' }");
+    // A spread that nobody set gives way.
+    let shortened = settings("server = { stop_delay = '8s' }");
+    assert_eq!(shortened.shard.drain.spread, Duration::from_secs(1));
+    let shortened = settings("server.stop_timeout = '1s'");
+    assert_eq!(shortened.shard.drain.spread, Duration::from_millis(500));
     settings("server = { stop_timeout = '1s', stop_spread = '0s' }");
     settings("server = { stop_timeout = '0s', stop_spread = '0s' }");
 }

@@ -184,7 +184,8 @@ fn head_options_and_http_1_0_are_served() {
             ("*", "GET, HEAD, POST, DELETE, OPTIONS"),
             ("/api/connections/demo", "DELETE, OPTIONS"),
             ("/", "GET, HEAD, POST, OPTIONS"),
-            (TOPIC, "POST, OPTIONS"),
+            (TOPIC, "GET, HEAD, POST, OPTIONS"),
+            ("/v1/demo/publish", "POST, OPTIONS"),
             ("/v1/demo/events", "GET, HEAD, OPTIONS"),
         ] {
             let answer = http.request("OPTIONS", target, &[], b"");
@@ -239,7 +240,7 @@ fn what_does_not_exist_is_told() {
         let post = http.request("POST", "/v1/none/topics/t", &[], b"");
         assert_eq!((post.status, post.problem().as_str()), (404, "unknown_application"));
         for (method, target, allow) in [
-            ("GET", TOPIC, "POST, OPTIONS"),
+            ("GET", "/v1/demo/publish", "POST, OPTIONS"),
             ("POST", "/v1/demo/events", "GET, HEAD, OPTIONS"),
             ("DELETE", "/", "GET, HEAD, POST, OPTIONS"),
             ("PUT", "/metrics", "GET, HEAD, OPTIONS"),

@@ -157,7 +157,10 @@ fn every_operation_is_met_as_documented() {
             let request = request(&document, &socket.id, path, method, operation);
             let answer = answer(broker, &request);
             let what = format!("{method} {path}");
-            assert!(answer.status < 300, "{what}: {} {}", answer.status, answer.text());
+            // Nobody publishes, so the simple poll ends as that client wants it.
+            let is_as_wanted =
+                answer.status < 300 || (path == "/subscribe" && answer.status == 502);
+            assert!(is_as_wanted, "{what}: {} {}", answer.status, answer.text());
             check_documented(&document, &what, operation, &answer);
         }
     });

@@ -225,7 +225,7 @@ fn sweep(name: &str, sync: bool, workload_count: u64) -> (usize, Vec<String>) {
         work(name, seed, sync);
         let boundary_count = lock(&whole).step_count;
         for cut_at in 0..=boundary_count {
-            let disk = mount(name, Disk { cut_at: Some(cut_at), ..Disk::default() });
+            let disk = mount(name, Disk::cut_at(cut_at));
             let told = work(name, seed, sync);
             let after = lock(&disk).after_cut(&mut Random(seed << 32 | cut_at));
             mount(name, after);

@@ -13,7 +13,7 @@ const SECTOR_SIZE: usize = 512;
 
 /// What goes wrong on a disk with power.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The next sync fails, and only that: what it was to keep is dropped, as Linux may do.
     Sync,
     /// No write finds room that makes a file longer.
@@ -22,7 +22,7 @@ pub enum Fault {
 
 /// Why the disk did not do something.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// It has no power.
     Off,
     /// A sync failed.
@@ -35,15 +35,15 @@ pub enum Refusal {
 
 /// The disk.
 #[derive(Clone, Debug, Default)]
-pub struct Disk {
+pub(crate) struct Disk {
     files: HashMap<String, File>,
     removed: HashMap<String, File>,
     /// Writes, truncations, removals and syncs so far: the boundaries at which power may go.
-    pub step_count: u64,
+    pub(crate) step_count: u64,
     /// The boundary at which it goes.
-    pub cut_at: Option<u64>,
+    pub(crate) cut_at: Option<u64>,
     /// What goes wrong before that.
-    pub fault: Option<Fault>,
+    pub(crate) fault: Option<Fault>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -64,7 +64,12 @@ enum Change {
 
 impl Disk {
     /// Whether it has no power any more.
-    pub fn is_off(&self) -> bool {
+    /// A disk without files that loses power at this boundary.
+    pub(crate) fn cut_at(cut_at: u64) -> Disk {
+        Disk { cut_at: Some(cut_at), ..Disk::default() }
+    }
+
+    pub(crate) fn is_off(&self) -> bool {
         self.cut_at.is_some_and(|cut_at| self.step_count >= cut_at)
     }
 
@@ -84,7 +89,7 @@ impl Disk {
     }
 
     /// Makes the file if it is missing and `creates` says so.
-    pub fn open(&mut self, name: &str, creates: bool) -> Result<(), Refusal> {
+    pub(crate) fn open(&mut self, name: &str, creates: bool) -> Result<(), Refusal> {
         if creates && !self.is_off() {
             self.files.entry(name.to_owned()).or_default();
         }
@@ -92,17 +97,22 @@ impl Disk {
     }
 
     /// Whether there is such a file.
-    pub fn has(&self, name: &str) -> bool {
+    pub(crate) fn has(&self, name: &str) -> bool {
         self.files.contains_key(name)
     }
 
     /// The file's size.
-    pub fn size(&mut self, name: &str) -> Result<usize, Refusal> {
+    pub(crate) fn size(&mut self, name: &str) -> Result<usize, Refusal> {
         Ok(self.file(name)?.content.len())
     }
 
     /// Fills `bytes` from the file; how many there were.
-    pub fn read(&mut self, name: &str, at: usize, bytes: &mut [u8]) -> Result<usize, Refusal> {
+    pub(crate) fn read(
+        &mut self,
+        name: &str,
+        at: usize,
+        bytes: &mut [u8],
+    ) -> Result<usize, Refusal> {
         let content = &self.file(name)?.content;
         let found = content.get(at..).unwrap_or_default();
         let count = found.len().min(bytes.len());
@@ -111,7 +121,7 @@ impl Disk {
     }
 
     /// Writes, seen by the process at once.
-    pub fn write(&mut self, name: &str, at: usize, bytes: &[u8]) -> Result<(), Refusal> {
+    pub(crate) fn write(&mut self, name: &str, at: usize, bytes: &[u8]) -> Result<(), Refusal> {
         self.step()?;
         let is_full = self.fault == Some(Fault::Full);
         let file = self.file(name)?;
@@ -128,7 +138,7 @@ impl Disk {
     }
 
     /// Cuts the file to `size`.
-    pub fn truncate(&mut self, name: &str, size: usize) -> Result<(), Refusal> {
+    pub(crate) fn truncate(&mut self, name: &str, size: usize) -> Result<(), Refusal> {
         self.step()?;
         let file = self.file(name)?;
         file.content.truncate(size);
@@ -137,7 +147,7 @@ impl Disk {
     }
 
     /// Makes the file's content and name last.
-    pub fn sync(&mut self, name: &str) -> Result<(), Refusal> {
+    pub(crate) fn sync(&mut self, name: &str) -> Result<(), Refusal> {
         self.step()?;
         let fails = self.fault == Some(Fault::Sync);
         let file = self.file(name)?;
@@ -155,7 +165,7 @@ impl Disk {
     }
 
     /// Removes the file; for good if the folder is synced too.
-    pub fn remove(&mut self, name: &str, syncs_folder: bool) -> Result<(), Refusal> {
+    pub(crate) fn remove(&mut self, name: &str, syncs_folder: bool) -> Result<(), Refusal> {
         self.step()?;
         let file = self.files.remove(name).ok_or(Refusal::Missing)?;
         if !syncs_folder {
@@ -165,7 +175,7 @@ impl Disk {
     }
 
     /// What is found when the power is back.
-    pub fn after_cut(&self, random: &mut Random) -> Disk {
+    pub(crate) fn after_cut(&self, random: &mut Random) -> Disk {
         let mut found = Disk::default();
         let removed = self.removed.iter().filter(|(name, _)| !self.files.contains_key(*name));
         let removed: Vec<_> = removed.filter(|_| random.below(2) == 0).collect();

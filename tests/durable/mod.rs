@@ -1,10 +1,10 @@
 //! What the tests of the store share: applications, publications, comparing, and a naive model.
 #![allow(dead_code, reason = "each test uses its part")]
 
-pub mod disk;
+pub(crate) mod disk;
 #[path = "../support/random.rs"]
-pub mod random;
-pub mod vfs;
+pub(crate) mod random;
+pub(crate) mod vfs;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,22 +19,22 @@ use fanwire::model::topic::TopicName;
 use fanwire::store::{Database, NewMessage};
 
 /// The one application of most tests.
-pub const APP: AppIndex = AppIndex(0);
+pub(crate) const APP: AppIndex = AppIndex(0);
 /// Window of idempotency of every application here, in microseconds.
-pub const WINDOW_US: u64 = 10_000_000;
+pub(crate) const WINDOW_US: u64 = 10_000_000;
 /// Most messages of a topic `room/…`.
-pub const ROOM_COUNT_MAX: u32 = 20;
+pub(crate) const ROOM_COUNT_MAX: u32 = 20;
 /// Most bytes of a topic `room/…`.
-pub const ROOM_SIZE_MAX: usize = 400;
+pub(crate) const ROOM_SIZE_MAX: usize = 400;
 /// Greatest age of a topic `aged/…`, in milliseconds.
-pub const AGE_MAX_MS: u64 = 5_000;
+pub(crate) const AGE_MAX_MS: u64 = 5_000;
 
 /// A folder of its own, removed at the end.
-pub struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
     /// An empty one; `name` tells tests of one process apart.
-    pub fn new(name: &str) -> Folder {
+    pub(crate) fn new(name: &str) -> Folder {
         let unique = format!("fanwire-{name}-{}", std::process::id());
         let path = std::env::temp_dir().join(unique);
         let _ = std::fs::remove_dir_all(&path);
@@ -43,12 +43,12 @@ impl Folder {
     }
 
     /// Where a store may be.
-    pub fn store(&self) -> PathBuf {
+    pub(crate) fn store(&self) -> PathBuf {
         self.0.join("store.db")
     }
 
     /// The folder.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -64,7 +64,7 @@ fn family(pattern: &str, history: HistoryLimits) -> Family {
 }
 
 /// An application with topics limited in room (`room/…`), in age (`aged/…`), and without limits.
-pub fn application(id: &str) -> Application {
+pub(crate) fn application(id: &str) -> Application {
     let unlimited =
         HistoryLimits { count_max: u32::MAX, size_max: usize::MAX >> 8, age_max_ms: None };
     let room = HistoryLimits { count_max: ROOM_COUNT_MAX, size_max: ROOM_SIZE_MAX, ..unlimited };
@@ -74,17 +74,17 @@ pub fn application(id: &str) -> Application {
 }
 
 /// The snapshot of these applications.
-pub fn applications(ids: &[&str]) -> Arc<Applications> {
+pub(crate) fn applications(ids: &[&str]) -> Arc<Applications> {
     Arc::new(Applications::new(ids.iter().map(|id| application(id)).collect(), None))
 }
 
 /// A topic's name.
-pub fn topic(name: &str) -> TopicName {
+pub(crate) fn topic(name: &str) -> TopicName {
     TopicName::new(name).unwrap()
 }
 
 /// A publication of text to `name`.
-pub fn publication(name: &str, text: &str) -> Publication {
+pub(crate) fn publication(name: &str, text: &str) -> Publication {
     Publication {
         app: APP,
         topic: topic(name),
@@ -98,7 +98,7 @@ pub fn publication(name: &str, text: &str) -> Publication {
 }
 
 /// A publication that has everything that one can have, told apart by `n`.
-pub fn full_publication(name: &str, n: u8) -> Publication {
+pub(crate) fn full_publication(name: &str, n: u8) -> Publication {
     let publisher = Publisher {
         connection: ConnectionId::from_bytes([n; 16]),
         subject: Arc::from(format!("subject {n} é")),
@@ -120,7 +120,7 @@ pub fn full_publication(name: &str, n: u8) -> Publication {
 }
 
 /// Appends one message each commit of one batch.
-pub fn append(
+pub(crate) fn append(
     database: &mut Database,
     time_us: u64,
     publications: impl IntoIterator<Item = Publication>,
@@ -133,7 +133,7 @@ pub fn append(
 }
 
 /// The message that an append has placed.
-pub fn placed(outcome: &Result<Appended, StoreError>) -> &Arc<Message> {
+pub(crate) fn placed(outcome: &Result<Appended, StoreError>) -> &Arc<Message> {
     match outcome {
         Ok(Appended::New(message)) => message,
         other => panic!("not placed: {other:?}"),
@@ -142,12 +142,12 @@ pub fn placed(outcome: &Result<Appended, StoreError>) -> &Arc<Message> {
 
 /// Everything of a message that a subscriber can see.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Seen {
-    pub publication: Publication,
-    pub id: MessageId,
-    pub offset: u64,
-    pub previous: u64,
-    pub time_us: u64,
+pub(crate) struct Seen {
+    pub(crate) publication: Publication,
+    pub(crate) id: MessageId,
+    pub(crate) offset: u64,
+    pub(crate) previous: u64,
+    pub(crate) time_us: u64,
 }
 
 impl From<&Message> for Seen {
@@ -163,12 +163,12 @@ impl From<&Message> for Seen {
 }
 
 /// The messages of a page.
-pub fn seen(page: &Page) -> Vec<Seen> {
+pub(crate) fn seen(page: &Page) -> Vec<Seen> {
     page.messages.iter().map(|message| Seen::from(&**message)).collect()
 }
 
 /// A page of `names`, as long as it may get.
-pub fn wanted(names: &[&str], span: Span) -> Wanted {
+pub(crate) fn wanted(names: &[&str], span: Span) -> Wanted {
     Wanted {
         app: APP,
         topics: names.iter().map(|name| topic(name)).collect(),

@@ -14,14 +14,14 @@ use rusqlite::ffi;
 use super::disk::{Disk, Refusal};
 
 /// The name to open a database by.
-pub const NAME: &str = "disk-in-memory";
+pub(crate) const NAME: &str = "disk-in-memory";
 
 type Shared = Arc<Mutex<Disk>>;
 
 static DISKS: Mutex<Option<HashMap<String, Shared>>> = Mutex::new(None);
 
 /// Puts a disk under `name`, in place of any before; to be looked at while SQLite uses it.
-pub fn mount(name: &str, disk: Disk) -> Shared {
+pub(crate) fn mount(name: &str, disk: Disk) -> Shared {
     register();
     let disk = Arc::new(Mutex::new(disk));
     let mut disks = lock(&DISKS);
@@ -30,7 +30,7 @@ pub fn mount(name: &str, disk: Disk) -> Shared {
 }
 
 /// A lock whose holder may have panicked: a failed test must not fail the others.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
