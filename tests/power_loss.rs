@@ -28,8 +28,17 @@ fn options(disk: &str, sync: bool) -> StoreOptions {
     StoreOptions { sync, checkpoint_pages: 12, vfs: Some(vfs::NAME), ..StoreOptions::new(path) }
 }
 
+/// Opens the store, and syncs the folder as an opening on a real disk does: the journal that SQLite
+/// removes when it turns to its log must not come back.
 fn open(disk: &str, sync: bool) -> Result<Database, OpenError> {
-    Database::open(applications(&["a"]), options(disk, sync))
+    let database = Database::open(applications(&["a"]), options(disk, sync))?;
+    match vfs::sync_folder(disk) {
+        Ok(()) => Ok(database),
+        Err(refusal) => Err(OpenError::File {
+            path: disk.into(),
+            source: std::io::Error::other(format!("{refusal:?}")),
+        }),
+    }
 }
 
 /// What was told to those who used a store.

@@ -63,12 +63,12 @@ enum Change {
 }
 
 impl Disk {
-    /// Whether it has no power any more.
     /// A disk without files that loses power at this boundary.
     pub(crate) fn cut_at(cut_at: u64) -> Disk {
         Disk { cut_at: Some(cut_at), ..Disk::default() }
     }
 
+    /// Whether it has no power any more.
     pub(crate) fn is_off(&self) -> bool {
         self.cut_at.is_some_and(|cut_at| self.step_count >= cut_at)
     }
@@ -171,6 +171,13 @@ impl Disk {
         if !syncs_folder {
             self.removed.insert(name.to_owned(), file);
         }
+        Ok(())
+    }
+
+    /// Makes removals last, as syncing the folder does.
+    pub(crate) fn sync_folder(&mut self) -> Result<(), Refusal> {
+        self.step()?;
+        self.removed.clear();
         Ok(())
     }
 

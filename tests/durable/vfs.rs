@@ -34,6 +34,14 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Syncs the folder of a disk's files.
+pub(crate) fn sync_folder(name: &str) -> Result<(), Refusal> {
+    let disk = lock(&DISKS).as_ref().and_then(|disks| disks.get(name).cloned());
+    let disk = disk.ok_or(Refusal::Missing)?;
+    let mut disk = lock(&disk);
+    disk.sync_folder()
+}
+
 fn register() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -306,7 +314,8 @@ unsafe extern "C" fn randomness(
     count: c_int,
     bytes: *mut c_char,
 ) -> c_int {
-    // SAFETY: SQLite passes `count` bytes to be filled. Any will do: they salt the log's checksums.
+    // SQLite seeds its own generator with them, whose words salt the log's checksums.
+    // SAFETY: SQLite passes `count` bytes to be filled.
     unsafe { bytes.write_bytes(0x5a, usize::try_from(count).unwrap()) };
     count
 }
