@@ -3,7 +3,7 @@
 use crate::chart::append;
 use crate::latency::Quantiles;
 use crate::live::{milliseconds, short};
-use crate::report::{Report, StormPhase, StormReport};
+use crate::report::{RecoverReport, RecoverRound, Report, StormPhase, StormReport};
 
 /// Everything a reader wants to see at once, ending in the verdict.
 #[must_use]
@@ -64,6 +64,9 @@ pub fn text(report: &Report) -> String {
     if let Some(storm) = &report.storm {
         line(format_args!("{}", storm_text(storm)));
     }
+    if let Some(recover) = &report.recover {
+        line(format_args!("{}", recover_text(recover)));
+    }
     if let Some(slow) = &report.slow {
         line(format_args!(
             "slow       {} closed by the server, {} got everything late, {} got a part",
@@ -106,6 +109,29 @@ pub fn text(report: &Report) -> String {
     }
     line(format_args!("{}", report.headline()));
     text.trim_end().to_owned()
+}
+
+fn recover_text(recover: &RecoverReport) -> String {
+    let doors: Vec<String> = recover.doors.iter().map(ToString::to_string).collect();
+    let doors = format!("recover    over {} in equal shares", doors.join(", "));
+    let rounds = recover.rounds.iter().map(recover_round);
+    std::iter::once(doors).chain(rounds).collect::<Vec<_>>().join("\n")
+}
+
+fn recover_round(round: &RecoverRound) -> String {
+    let brought = &round.brought;
+    format!(
+        "recover    {} dropped, {} back {}, window {:.2} s, {} failed attempts; WebSockets were told: \
+         {} subscriptions recovered, {} not, {} messages",
+        round.dropped,
+        round.back,
+        round.all_back_s.map_or("in the end".into(), |s| format!("after {s:.2} s")),
+        round.window_s,
+        round.refused,
+        brought.recovered,
+        brought.lost,
+        brought.messages
+    )
 }
 
 fn storm_text(storm: &StormReport) -> String {
