@@ -78,7 +78,7 @@ pub(crate) fn settings(settings: &Settings) -> Result<(), String> {
         (!has_crowd || storm.crowd > 0, "a crowd has at least 1 connection (-n)".to_owned()),
         (!has_crowd || storm.processes > 0, "--crowd-processes must be at least 1".to_owned()),
         (
-            !is_recover || (doors > 0 && storm.processes as usize % doors == 0),
+            !is_recover || (doors > 0 && (storm.processes as usize).is_multiple_of(doors)),
             "--crowd-processes must be a multiple of the number of --crowd-doors".to_owned(),
         ),
         (

@@ -19,7 +19,9 @@ pub fn round(at_ns: u64, gathered: &[Gathered]) -> RecoverRound {
     let window_ns = gathered.iter().map(|g| g.returned.window_ns).max().unwrap_or(0);
     let last_ns = gathered.iter().map(|g| g.last_ns).max().unwrap_or(0);
     let mut brought = Brought::default();
-    gathered.iter().for_each(|g| brought.add(g.returned.brought));
+    for part in gathered {
+        brought.add(part.returned.brought);
+    }
     let (back, missing) = (sum(&|g| g.welcomed), sum(&|g| g.failed));
     RecoverRound {
         dropped: back + missing,

@@ -211,7 +211,7 @@ pub struct RecoverRound {
     pub all_back_s: Option<f64>,
     /// Attempts that failed and were repeated.
     pub refused: u64,
-    /// What WebSockets were told of their positions.
+    /// What was said on WebSocket of their positions.
     pub brought: Brought,
     /// The first thing that went wrong.
     pub first_error: Option<String>,

@@ -3,7 +3,9 @@
 use crate::chart::append;
 use crate::latency::Quantiles;
 use crate::live::{milliseconds, short};
-use crate::report::{RecoverReport, RecoverRound, Report, StormPhase, StormReport};
+use crate::report::{
+    CutReport, MemoryStep, RecoverReport, RecoverRound, Report, StormPhase, StormReport,
+};
 
 /// Everything a reader wants to see at once, ending in the verdict.
 #[must_use]
@@ -43,23 +45,8 @@ pub fn text(report: &Report) -> String {
         line(format_args!("latency    from intended send: {}", figures(&report.latency_corrected)));
         line(format_args!("           from actual send:   {}", figures(&report.latency_raw)));
     }
-    for step in &report.memory {
-        let slope = |slope: Option<f64>| slope.map_or("-".into(), |s| format!("{s:.0} B"));
-        line(format_args!(
-            "memory     {} subscribers: private {} KiB, rss {} KiB; per connection {} private, {} slab (both ends)",
-            step.subscribers,
-            step.private >> 10,
-            step.rss >> 10,
-            slope(step.private_per_subscriber),
-            slope(step.slab_per_subscriber)
-        ));
-    }
-    for cut in &report.cuts {
-        let recovered = cut.recovered_s.map_or("never".into(), |s| format!("after {s:.2} s"));
-        line(format_args!(
-            "cut        at {:.1} s: {} cut, all back {recovered}, {} failed attempts",
-            cut.at_s, cut.cut, cut.failures
-        ));
+    for part in [memory_text(report), cuts_text(report)].into_iter().flatten() {
+        line(format_args!("{part}"));
     }
     if let Some(storm) = &report.storm {
         line(format_args!("{}", storm_text(storm)));
@@ -109,6 +96,32 @@ pub fn text(report: &Report) -> String {
     }
     line(format_args!("{}", report.headline()));
     text.trim_end().to_owned()
+}
+
+fn memory_text(report: &Report) -> Vec<String> {
+    let slope = |slope: Option<f64>| slope.map_or("-".into(), |s| format!("{s:.0} B"));
+    let step = |step: &MemoryStep| {
+        format!(
+            "memory     {} subscribers: private {} KiB, rss {} KiB; per connection {} private, {} slab (both ends)",
+            step.subscribers,
+            step.private >> 10,
+            step.rss >> 10,
+            slope(step.private_per_subscriber),
+            slope(step.slab_per_subscriber)
+        )
+    };
+    report.memory.iter().map(step).collect()
+}
+
+fn cuts_text(report: &Report) -> Vec<String> {
+    let cut = |cut: &CutReport| {
+        let recovered = cut.recovered_s.map_or("never".into(), |s| format!("after {s:.2} s"));
+        format!(
+            "cut        at {:.1} s: {} cut, all back {recovered}, {} failed attempts",
+            cut.at_s, cut.cut, cut.failures
+        )
+    };
+    report.cuts.iter().map(cut).collect()
 }
 
 fn recover_text(recover: &RecoverReport) -> String {

@@ -102,18 +102,15 @@ impl Recognizer {
     fn exact<'t>(&self, text: &'t [u8]) -> Option<(Marker, Option<&'t str>)> {
         let rest = text.strip_prefix(self.before.as_slice())?;
         let (digits, rest) = rest.split_at_checked(TOPIC_DIGITS)?;
-        let (payload, position) = match self.door {
-            Door::Ws => {
-                let rest = rest.strip_prefix(self.between.as_slice())?;
-                let (payload, tail) = rest.split_at_checked(self.codec.size())?;
-                (payload, position_of(tail)?)
-            }
-            _ => {
-                let body = rest.strip_prefix(b"\",")?.strip_suffix(b"\"}")?;
-                let at = body.len().checked_sub(self.codec.size())?;
-                let (envelope, payload) = body.split_at_checked(at)?;
-                (envelope.ends_with(&self.between).then_some(payload)?, None)
-            }
+        let (payload, position) = if self.door == Door::Ws {
+            let rest = rest.strip_prefix(self.between.as_slice())?;
+            let (payload, tail) = rest.split_at_checked(self.codec.size())?;
+            (payload, position_of(tail)?)
+        } else {
+            let body = rest.strip_prefix(b"\",")?.strip_suffix(b"\"}")?;
+            let at = body.len().checked_sub(self.codec.size())?;
+            let (envelope, payload) = body.split_at_checked(at)?;
+            (envelope.ends_with(&self.between).then_some(payload)?, None)
         };
         let marker = self.codec.decode(payload).ok()?;
         (decimal(digits) == Some(marker.topic)).then_some((marker, position))

@@ -18,7 +18,7 @@ const WEBSOCKET_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub const WEBSOCKET_ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// The request that opens a subscriber's connection; `own_token` comes before that of the settings.
-/// With a `memory`, WebSockets ask for positions and streams begin where they had ended.
+/// With a `memory`, one on WebSocket asks for positions, and a stream begins where it had ended.
 #[must_use]
 pub fn subscribe(
     settings: &Settings,
