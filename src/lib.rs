@@ -2,7 +2,7 @@
 //!
 //! Layers, from the bottom; an arrow of use runs downward only (`tests/tidy.rs` enforces it):
 //! `stdx` → `model` → `proto`, `auth`, `broker`, `telemetry`, `mesh` (which never name each other)
-//! → `shard`; `integrations` beside it → `config` → `server`. ARCHITECTURE.md tells the whole story.
+//! → `shard`; `integrations` and `store` beside it → `config` → `server`. ARCHITECTURE.md tells the whole story.
 
 pub mod auth;
 pub mod broker;
@@ -14,4 +14,5 @@ pub mod proto;
 pub mod server;
 pub mod shard;
 pub mod stdx;
+pub mod store;
 pub mod telemetry;

@@ -12,6 +12,8 @@ use fanwire::model::address::AddressList;
 use fanwire::model::application::{
     AppLimits, Application, CorsOrigins, PresenceOptions, SameSubject,
 };
+use fanwire::model::family::Family;
+use fanwire::model::pattern::Patterns;
 use fanwire::model::rate::{Period, Rate};
 use fanwire::model::token::{
     Algorithm, KeySetIndex, KeySetSource, KeySource, KeyText, TokenExpiry, TokenKey,
@@ -73,12 +75,15 @@ fn assert_default(settings: &Settings) {
     let server = ServerOptions {
         listen: ([127, 0, 0, 1], 8480).into(),
         stop_timeout: Duration::from_secs(10),
+        stop_delay: Duration::ZERO,
         shard_count: None,
         pin: true,
     };
     assert_eq!(settings.server, server);
     assert_eq!(settings.shard, Options::default());
     assert_eq!(settings.log, LogOptions::default());
+    assert_eq!(settings.store, None);
+    assert!(settings.applications.simple_poll().is_none());
     let key_sets = KeySetOptions {
         refresh_min: Duration::from_mins(1),
         refresh_max: Duration::from_hours(1),
@@ -139,7 +144,10 @@ fn the_default_files_example_application_has_the_defaults_too() {
     let (_, application) = settings.applications.iter().next().unwrap();
     assert_eq!(&*application.id, "demo");
     assert!(!application.open);
-    assert_eq!(without_keys(application), without_keys(&Application::new("demo")));
+    let orders = Family { patterns: Patterns::new(["orders/*"]), ..Family::default() };
+    let families = vec![orders, Family::default()];
+    let expected = Application { families, ..Application::new("demo") };
+    assert_eq!(without_keys(application), without_keys(&expected));
     assert_eq!(&*application.keys[0].secret, OTHER_SECRET);
     assert_eq!(application.auth_keys, [raw(PUBLIC_KEY, &[Algorithm::Es512])]);
     assert_eq!(application.admin_keys, application.auth_keys);
@@ -188,7 +196,7 @@ fn all_problems_are_told_at_once_with_their_lines() {
         "f.toml:6: shards.pin: expected true or false, found \"yes\"",
         "f.toml:7: shards.driver: expected one of auto, uring, epoll, found \"kqueue\"",
         "f.toml:9: http.head_size: there is no such key; did you mean `http.head_size_max`?",
-        "f.toml:10: http.idle_timeout: expected a duration from 100ms to 86400s, such as \"15s\" \
+        "f.toml:10: http.idle_timeout: expected a duration from 100ms to 1d, such as \"15s\" \
          or \"200ms\", found \"75\"",
         "f.toml:11: log.level: expected one of error, warn, info, debug, trace, found a table",
         "environment FANWIRE_SERVER_LISTEN: server.listen: expected an IP address and port, such \

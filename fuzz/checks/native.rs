@@ -47,7 +47,7 @@ fn naive_is_json(content_type: &[u8]) -> bool {
 }
 
 fn check_batch(scanner: &mut Scanner, body: &[u8]) {
-    let read = native::batch(scanner, body, MESSAGES_MAX);
+    let read = native::batch(scanner, body, MESSAGES_MAX, 0);
     let is_json = scanner.scan(body).is_ok();
     let text = str::from_utf8(body).unwrap_or_default();
     let expected = is_json.then(|| naive_batch(text)).flatten();

@@ -154,6 +154,7 @@ impl Broker {
             match session.form {
                 Form::Realtime { .. } => counts.websockets += 1,
                 Form::Sse { .. } => counts.streams += 1,
+                Form::Poll { .. } => counts.polls += 1,
             }
             counts.subscriptions += session.subscriptions.len() as u64;
         }
@@ -212,9 +213,15 @@ impl Broker {
         outlet: &mut impl Outlet,
     ) -> u64 {
         let Some(state) = self.session(session) else { return 0 };
-        let topics = state.subscriptions.iter().filter_map(|s| self.topics.at(s.topic));
-        let names: Vec<TopicName> =
-            topics.map(|topic| &topic.key.name).filter(|name| is_meant(name)).cloned().collect();
+        let joined = state.subscriptions.iter().filter_map(|s| self.topics.at(s.topic));
+        let units = state.under_way.iter().flat_map(|under_way| &under_way.catching);
+        let catching = units.flat_map(|unit| &unit.topics).map(|local| self.topic(*local));
+        let names: Vec<TopicName> = joined
+            .chain(catching)
+            .map(|topic| &topic.key.name)
+            .filter(|name| is_meant(name))
+            .cloned()
+            .collect();
         for name in &names {
             self.unsubscribe(session, name, outlet);
         }

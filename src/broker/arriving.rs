@@ -40,7 +40,7 @@ impl Broker {
         self.sessions[index] = Some(Box::new(Session {
             identity: Arc::clone(&identity),
             subscriptions: SmallVec::new(),
-            pending: SmallVec::new(),
+            under_way: None,
             generation: session.generation,
             began_s: u32::try_from(time_us / 1_000_000).unwrap_or(u32::MAX),
             app,
@@ -72,14 +72,20 @@ impl Broker {
     /// Only on a bug: a subscription that names a dead topic.
     pub fn end(&mut self, session: Key, time_us: u64, outlet: &mut impl Outlet) {
         let Some(state) = self.session_mut(session) else { return };
-        let pending = std::mem::take(&mut state.pending);
+        let under_way = state.under_way.take();
         while let Some(last) =
             self.session_mut(session).and_then(|s| s.subscriptions.last().copied())
         {
             self.leave(session, last, outlet);
         }
-        for topic in pending {
-            self.stop_waiting(session, topic, outlet);
+        if let Some(under_way) = under_way {
+            for topic in under_way.pending {
+                self.stop_waiting(session, topic, outlet);
+            }
+            for topic in under_way.catching.into_iter().flat_map(|unit| unit.topics) {
+                self.topic_mut(topic).catching_count -= 1;
+                self.drop_if_deserted(topic, outlet);
+            }
         }
         if self.session(session).is_some_and(|state| !state.is_evicted) {
             self.depart(session, outlet);

@@ -190,6 +190,8 @@ pub struct Counts {
     pub websockets: u64,
     /// Event streams.
     pub streams: u64,
+    /// Long polls that wait.
+    pub polls: u64,
     /// Subscriptions of them all.
     pub subscriptions: u64,
     /// Topics with subscribers.
@@ -240,6 +242,7 @@ impl Told {
             (Told::Counts(a), Told::Counts(b)) => Told::Counts(Counts {
                 websockets: a.websockets + b.websockets,
                 streams: a.streams + b.streams,
+                polls: a.polls + b.polls,
                 subscriptions: a.subscriptions + b.subscriptions,
                 topics: a.topics + b.topics,
             }),
@@ -343,6 +346,7 @@ mod tests {
                 streams: 2 * n,
                 subscriptions: 3 * n,
                 topics: 4 * n,
+                polls: 5 * n,
             })
         };
         assert_eq!(counts(1).merge(counts(10), 1), counts(11));

@@ -4,20 +4,27 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::BuildHasher as _;
 use std::sync::Arc;
 
+use super::durable::StoreLane;
+use super::history::HistoryStats;
 use super::home::{Home, TopicKey};
 use super::local::LocalTopic;
 use super::members::WatchedHere;
 use super::outlet::Outlet;
 use super::parcel::Parcel;
-use super::session::Session;
+use super::repeats::Repeats;
+use super::session::{Session, UnderWay};
 use super::subjects::{Subject, SubjectKey};
 use super::timers::Timers;
 use super::watching::WatchedTopics;
 use crate::model::application::{AppIndex, Applications};
+use crate::model::family::SlowConsumer;
 use crate::model::id::{ConnectionId, ConnectionIds};
-use crate::model::position::Epoch;
+use crate::model::message::Message;
+use crate::model::position::{Epoch, Lane, Position};
 use crate::model::presence;
+use crate::model::recovery::LossReason;
 use crate::model::shard::ShardIndex;
+use crate::model::store::StoreIdentity;
 use crate::model::topic::{TopicClass, TopicName};
 use crate::stdx::slab::{Key, Slab};
 
@@ -38,7 +45,28 @@ pub struct BrokerOptions {
     pub ids: ConnectionIds,
     /// Topics without subscribers that a home remembers at most.
     pub idle_topics_max: usize,
+    /// Bytes that this shard's home topics may keep in memory.
+    pub history_size_max: usize,
+    /// The store, where there is one.
+    pub store: Option<StoreIdentity>,
 }
+
+/// What became of sessions that were away or slow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CatchingStats {
+    /// Positions from which everything could be recovered.
+    pub recovered: u64,
+    /// Times that something was told as lost, by reason.
+    pub lost: [u64; LossReason::ALL.len()],
+    /// Subscriptions that left the live members for a while, by their topic's policy.
+    pub fell_behind: [u64; SlowConsumer::ALL.len()],
+}
+
+/// Stands for all durable topics of an application; no topic has this name.
+const DURABLE: &str = "";
+
+/// Shortest time between two looks at a history's age.
+const HISTORY_AGE_INTERVAL_US: u64 = 1_000_000;
 
 /// Timers that one turn runs; those over it run in the next turn, which begins at once.
 const TIMERS_PER_TURN_MAX: usize = 1024;
@@ -69,6 +97,13 @@ pub struct Broker {
     pub(super) watched: WatchedTopics,
     /// `secure/inbound`.
     pub(super) inbound: TopicName,
+    /// What those members get this turn who want several topics in their lane's order.
+    pub(super) merged: Vec<(Key, Arc<Message>)>,
+    pub(super) store_lane: StoreLane,
+    pub(super) repeats: Repeats,
+    pub(super) stats: CatchingStats,
+    /// The wall clock as it was last told.
+    pub(super) time_us: u64,
 }
 
 /// What comes due.
@@ -80,6 +115,8 @@ pub(super) enum Timer {
     MemberGone(TopicKey, Arc<str>),
     /// The number of a watched topic's members may be told again.
     Count(TopicKey),
+    /// A topic's oldest message has met its age limit.
+    HistoryAge(Key),
 }
 
 impl Broker {
@@ -90,7 +127,12 @@ impl Broker {
     pub fn new(options: BrokerOptions, applications: Arc<Applications>) -> Broker {
         Broker {
             hasher: foldhash::quality::FixedState::with_seed(options.seed),
-            home: Home::new(options.idle_topics_max),
+            home: Home::new(
+                Arc::clone(&applications),
+                options.idle_topics_max,
+                options.history_size_max,
+                options.store.map_or(0, |store| store.offset),
+            ),
             options,
             applications,
             topics: Slab::default(),
@@ -105,6 +147,11 @@ impl Broker {
             members: HashMap::default(),
             watched: WatchedTopics::default(),
             inbound: TopicName::new(presence::INBOUND).expect("a constant legal name"),
+            merged: Vec::new(),
+            store_lane: StoreLane::default(),
+            repeats: Repeats::default(),
+            stats: CatchingStats::default(),
+            time_us: 0,
         }
     }
 
@@ -123,14 +170,61 @@ impl Broker {
         self.home.topic_count()
     }
 
-    /// The epoch of all positions.
-    pub fn epoch(&self) -> Epoch {
-        self.options.epoch
+    /// What this shard's home topics keep.
+    pub fn history_stats(&self) -> HistoryStats {
+        self.home.history_stats()
+    }
+
+    /// What became of sessions that were away or slow.
+    pub fn catching_stats(&self) -> CatchingStats {
+        self.stats
+    }
+
+    /// The epoch of a lane's positions.
+    pub(super) fn epoch_of(&self, lane: Lane) -> Epoch {
+        match lane {
+            Lane::Home(_) => self.options.epoch,
+            Lane::Store => self.options.store.map_or(Epoch(0), |store| store.epoch),
+        }
+    }
+
+    /// A place in a lane.
+    pub(super) fn position(&self, lane: Lane, offset: u64) -> Position {
+        Position { epoch: self.epoch_of(lane), lane, offset }
+    }
+
+    /// Whether the store counts a topic. A connection's own topics are never kept.
+    pub(super) fn is_durable(&self, app: AppIndex, topic: &TopicName) -> bool {
+        let application = self.applications.get(app);
+        application.has_durable_topics()
+            && topic.class() != TopicClass::Private
+            && application.family(application.family_of(topic)).durable
+    }
+
+    /// Who counts a topic, which is what positions of it name.
+    pub fn lane_of(&self, app: AppIndex, topic: &TopicName) -> Lane {
+        if self.is_durable(app, topic) { Lane::Store } else { Lane::Home(self.home_of(app, topic)) }
+    }
+
+    /// The home and the lane of a local topic.
+    pub(super) fn way_of(&self, local: Key) -> (ShardIndex, Lane) {
+        let topic = self.topic(local);
+        let lane = if topic.is_durable { Lane::Store } else { Lane::Home(topic.home) };
+        (topic.home, lane)
+    }
+
+    pub(super) fn policy_of(&self, local: Key) -> SlowConsumer {
+        self.topic(local).slow_consumer
     }
 
     /// The shard that gives `topic` its order. A connection's private topic lives with its owner,
     /// the topic on which a topic's members are told with that topic.
+    ///
+    /// All durable topics of an application live together: see `durable`.
     pub fn home_of(&self, app: AppIndex, topic: &TopicName) -> ShardIndex {
+        if self.is_durable(app, topic) {
+            return self.home_of_name(app, DURABLE);
+        }
         let name = topic.as_str();
         match topic.class() {
             TopicClass::Public => self.home_of_name(app, name),
@@ -168,6 +262,7 @@ impl Broker {
         time_us: u64,
         outlet: &mut impl Outlet,
     ) {
+        self.time_us = time_us;
         match parcel {
             Parcel::Publish { publication, reply } => {
                 self.publish_here(*publication, reply, time_us, outlet);
@@ -194,6 +289,12 @@ impl Broker {
                 outlet.send(from, Parcel::Told { to, told });
             }
             Parcel::Told { to, told } => outlet.told(to, *told),
+            Parcel::Fetch { to, wanted } => self.serve_page(from, to, *wanted, outlet),
+            Parcel::Fetched { to, outcome } => {
+                self.take_page(to, outcome.map(|page| *page), outlet);
+            }
+            Parcel::Stored(reply) => self.stored(reply, outlet),
+            Parcel::Store(_) => unreachable!("only the store is asked to store"),
             Parcel::Arrive { app, connection, identity, is_present } => {
                 self.arrive(app, connection, identity, is_present, time_us, outlet);
             }
@@ -223,6 +324,7 @@ impl Broker {
     /// was read and received and before `deliver_runs`.
     pub fn run_timers(&mut self, time_us: u64, outlet: &mut impl Outlet) {
         let own = self.options.shard;
+        self.time_us = time_us;
         while let Some(parcel) = self.own_lane.pop_front() {
             self.receive(own, parcel, time_us, outlet);
         }
@@ -234,8 +336,17 @@ impl Broker {
                     self.tell_leave(&key, &subject, time_us, outlet);
                 }
                 Some(Timer::Count(key)) => self.tell_count_again(&key, time_us, outlet),
+                Some(Timer::HistoryAge(history)) => self.expire_history(history, time_us),
                 None => break,
             }
+        }
+    }
+
+    /// Looks at a history's age now, and again when its next message is due.
+    pub(super) fn expire_history(&mut self, history: Key, time_us: u64) {
+        if let Some(due_us) = self.home.expire(history, time_us) {
+            let delay_us = due_us.saturating_sub(time_us).max(HISTORY_AGE_INTERVAL_US);
+            self.timers.schedule(time_us, delay_us, Timer::HistoryAge(history));
         }
     }
 
@@ -268,6 +379,12 @@ impl Broker {
     pub(super) fn session_mut(&mut self, key: Key) -> Option<&mut Session> {
         let session = self.sessions.get_mut(key.index as usize)?.as_deref_mut()?;
         (session.generation == key.generation).then_some(session)
+    }
+
+    /// What of a live session's subscribing is not over.
+    pub(super) fn under_way(&mut self, session: Key) -> &mut UnderWay {
+        let state = self.session_mut(session).expect("the caller has looked it up");
+        state.under_way.get_or_insert_default()
     }
 
     pub(super) fn topic(&self, local: Key) -> &LocalTopic {

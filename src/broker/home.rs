@@ -1,15 +1,24 @@
-//! The home side of a shard: it gives order to the topics that live on it.
+//! The home side of a shard: it gives order to the topics that live on it, and keeps their history.
 //!
-//! Limits: a topic nobody is subscribed to is remembered only for its last offset; beyond
-//! `idle_topics_max` all such topics are forgotten at once and their highest offset becomes the
-//! floor, from which a topic seen again starts. A subscriber may then suspect a gap where there
-//! was none, but never overlooks one.
+//! Two lanes meet here: the shard's own counter, and for durable topics the store's, which numbers
+//! them; this side only remembers how far the store has come.
+//!
+//! Limits: a topic that nobody is subscribed to and of which nothing is kept is remembered only for
+//! its last offset; beyond `idle_topics_max` all such topics are forgotten at once and their highest
+//! offset becomes the lane's floor, from which a topic seen again starts. A subscriber may then
+//! suspect a gap where there was none, but never overlooks one.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use crate::model::application::AppIndex;
+use super::history::{Histories, HistoryStats};
+use crate::model::application::{AppIndex, Applications};
+use crate::model::family::FamilyIndex;
+use crate::model::message::Message;
 use crate::model::shard::{ShardIndex, ShardSet};
-use crate::model::topic::TopicName;
+use crate::model::store::{Page, Wanted};
+use crate::model::topic::{TopicClass, TopicName};
+use crate::stdx::slab::Key;
 
 /// A topic within its application's namespace.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -22,15 +31,30 @@ pub(super) struct TopicKey {
 struct HomeTopic {
     interest: ShardSet,
     last_offset: u64,
+    family: FamilyIndex,
+    history: Option<Key>,
+}
+
+/// A counter as its home knows it.
+#[derive(Clone, Copy, Debug, Default)]
+struct LaneState {
+    /// The last offset given.
+    offset: u64,
+    /// The highest offset of a topic that was forgotten, or that was given before this process.
+    floor: u64,
 }
 
 /// All topics whose home is this shard.
 #[derive(Debug)]
 pub(super) struct Home {
+    applications: Arc<Applications>,
     topics: HashMap<TopicKey, HomeTopic, foldhash::fast::RandomState>,
-    offset: u64,
-    floor: u64,
+    histories: Histories,
+    own: LaneState,
+    store: LaneState,
     idle_count: usize,
+    /// Of those, how many could not be forgotten when that was last tried.
+    idle_kept_count: usize,
     idle_topics_max: usize,
 }
 
@@ -39,26 +63,40 @@ pub(super) struct Home {
 pub(super) struct Place {
     pub(super) offset: u64,
     pub(super) previous: u64,
+    history: Option<Key>,
 }
 
 impl Home {
-    pub(super) fn new(idle_topics_max: usize) -> Home {
+    /// `store_offset` is the last that the store gave before; the budget is in bytes.
+    pub(super) fn new(
+        applications: Arc<Applications>,
+        idle_topics_max: usize,
+        history_size_max: usize,
+        store_offset: u64,
+    ) -> Home {
         Home {
+            applications,
             topics: HashMap::default(),
-            offset: 0,
-            floor: 0,
+            histories: Histories::new(history_size_max),
+            own: LaneState::default(),
+            store: LaneState { offset: store_offset, floor: store_offset },
             idle_count: 0,
+            idle_kept_count: 0,
             idle_topics_max: idle_topics_max.max(1),
         }
     }
 
-    /// The last offset given, 0 before the first.
-    pub(super) fn offset(&self) -> u64 {
-        self.offset
+    /// The last offset of a lane known here, 0 before the first.
+    pub(super) fn offset(&self, is_durable: bool) -> u64 {
+        self.lane(is_durable).offset
     }
 
     pub(super) fn topic_count(&self) -> usize {
         self.topics.len()
+    }
+
+    pub(super) fn history_stats(&self) -> HistoryStats {
+        self.histories.stats()
     }
 
     /// Shards that hold subscribers of the topic.
@@ -74,7 +112,6 @@ impl Home {
 
     /// Registers a shard; whether it is the topic's first.
     pub(super) fn add_interest(&mut self, topic: &TopicKey, shard: ShardIndex) -> bool {
-        let floor = self.floor;
         if let Some(known) = self.topics.get_mut(topic) {
             let is_first = known.interest.is_empty();
             self.idle_count -= usize::from(is_first);
@@ -83,7 +120,8 @@ impl Home {
         }
         let mut interest = ShardSet::default();
         interest.insert(shard);
-        self.topics.insert(topic.clone(), HomeTopic { interest, last_offset: floor });
+        let unknown = HomeTopic { interest, ..self.unknown_topic(topic) };
+        self.topics.insert(topic.clone(), unknown);
         true
     }
 
@@ -104,47 +142,123 @@ impl Home {
 
     /// Gives the topic's next message its place.
     pub(super) fn place(&mut self, topic: &TopicKey) -> Place {
-        self.offset += 1;
-        let offset = self.offset;
+        self.own.offset += 1;
+        let offset = self.own.offset;
         if let Some(known) = self.topics.get_mut(topic) {
             let previous = std::mem::replace(&mut known.last_offset, offset);
-            return Place { offset, previous };
+            return Place { offset, previous, history: known.history };
         }
-        let previous = self.floor;
-        let unknown = HomeTopic { interest: ShardSet::default(), last_offset: offset };
-        self.topics.insert(topic.clone(), unknown);
+        let unknown = self.unknown_topic(topic);
+        let (previous, history) = (unknown.last_offset, unknown.history);
+        self.topics.insert(topic.clone(), HomeTopic { last_offset: offset, ..unknown });
         self.idle_count += 1;
         self.forget_idle_topics();
-        Place { offset, previous }
+        Place { offset, previous, history }
     }
 
     /// A place outside every topic's order: for a private topic, which has one reader and no
     /// memory of what came before.
     pub(super) fn place_private(&mut self) -> Place {
-        self.offset += 1;
-        Place { offset: self.offset, previous: 0 }
+        self.own.offset += 1;
+        Place { offset: self.own.offset, previous: 0, history: None }
+    }
+
+    /// Takes in a place that the store has given.
+    pub(super) fn note_durable(&mut self, topic: &TopicKey, offset: u64, previous: u64) -> Place {
+        self.store.offset = self.store.offset.max(offset);
+        if !self.topics.contains_key(topic) {
+            let unknown = self.unknown_topic(topic);
+            self.topics.insert(topic.clone(), unknown);
+            self.idle_count += 1;
+            self.forget_idle_topics();
+        }
+        let known = self.topics.get_mut(topic);
+        let history = known.and_then(|known| {
+            known.last_offset = offset;
+            known.history
+        });
+        Place { offset, previous, history }
+    }
+
+    /// Keeps a message that was given `place`; the history whose age is to be watched from now on.
+    pub(super) fn keep(&mut self, place: Place, message: &Arc<Message>) -> Option<Key> {
+        let history = place.history?;
+        self.histories.append(history, message, message.time_us).then_some(history)
+    }
+
+    /// Lets go what is over its age; when this history is to be looked at again.
+    pub(super) fn expire(&mut self, history: Key, time_us: u64) -> Option<u64> {
+        self.histories.expire(history, time_us)
+    }
+
+    /// A page of what is kept here of topics of one lane.
+    pub(super) fn page(&self, wanted: &Wanted, is_durable: bool) -> Page {
+        let lane = self.lane(is_durable);
+        let history = |name: &TopicName| {
+            self.topics.get(&TopicKey { app: wanted.app, name: name.clone() })?.history
+        };
+        let histories: Vec<Option<Key>> = wanted.topics.iter().map(history).collect();
+        // Topics without history have lost whatever they had.
+        let last = |name: &TopicName| {
+            let topic = self.topics.get(&TopicKey { app: wanted.app, name: name.clone() });
+            topic.filter(|topic| topic.history.is_none()).map_or(lane.floor, |t| t.last_offset)
+        };
+        let unkept = wanted.topics.iter().zip(&histories).filter(|(_, history)| history.is_none());
+        let floor = unkept.map(|(name, _)| last(name)).max().unwrap_or(0);
+        self.histories.page(&histories, wanted, lane.offset, floor)
+    }
+
+    fn lane(&self, is_durable: bool) -> LaneState {
+        if is_durable { self.store } else { self.own }
+    }
+
+    /// A topic that nothing is remembered of.
+    fn unknown_topic(&mut self, topic: &TopicKey) -> HomeTopic {
+        let application = self.applications.get(topic.app);
+        let index = application.family_of(&topic.name);
+        let family = application.family(index);
+        let floor = if family.durable { self.store.floor } else { self.own.floor };
+        let keeps = family.history.keeps() && topic.name.class() != TopicClass::Private;
+        let history = keeps.then(|| self.histories.open(family.history, floor));
+        HomeTopic { interest: ShardSet::default(), last_offset: floor, family: index, history }
     }
 
     fn forget_idle_topics(&mut self) {
-        if self.idle_count <= self.idle_topics_max {
+        if self.idle_count <= self.idle_kept_count + self.idle_topics_max {
             return;
         }
-        let mut floor = self.floor;
-        self.topics.retain(|_, topic| {
-            let keep = !topic.interest.is_empty();
-            if !keep {
-                floor = floor.max(topic.last_offset);
+        let (applications, histories) = (&self.applications, &mut self.histories);
+        let (own, store) = (&mut self.own, &mut self.store);
+        let mut kept_count = 0;
+        self.topics.retain(|key, topic| {
+            let is_kept = topic.history.is_some_and(|history| !histories.is_empty(history));
+            if !topic.interest.is_empty() || is_kept {
+                kept_count += usize::from(topic.interest.is_empty());
+                return true;
             }
-            keep
+            let is_durable = applications.get(key.app).family(topic.family).durable;
+            let lane = if is_durable { &mut *store } else { &mut *own };
+            lane.floor = lane.floor.max(topic.last_offset);
+            topic.history.into_iter().for_each(|history| histories.close(history));
+            false
         });
-        self.floor = floor;
-        self.idle_count = 0;
+        self.idle_count = kept_count;
+        self.idle_kept_count = kept_count;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::application::Application;
+    use crate::model::family::{Family, HistoryLimits};
+
+    fn home(idle_topics_max: usize) -> Home {
+        let family = Family { history: HistoryLimits::NONE, ..Family::default() };
+        let application = Application { families: vec![family], ..Application::new("a") };
+        let applications = Applications::new(vec![application], None);
+        Home::new(Arc::new(applications), idle_topics_max, 0, 0)
+    }
 
     fn topic(name: &str) -> TopicKey {
         TopicKey { app: AppIndex(0), name: TopicName::new(name).unwrap() }
@@ -152,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_message_knows_its_topics_previous_offset() {
-        let mut home = Home::new(10);
+        let mut home = home(10);
         let places: Vec<(u64, u64)> = ["a", "b", "a", "a", "b"]
             .iter()
             .map(|name| {
@@ -165,7 +279,7 @@ mod tests {
 
     #[test]
     fn a_forgotten_topic_starts_from_the_floor_and_interest_is_never_forgotten() {
-        let mut home = Home::new(2);
+        let mut home = home(2);
         home.add_interest(&topic("kept"), ShardIndex(1));
         home.place(&topic("kept"));
         for name in ["a", "b", "c"] {
@@ -179,14 +293,13 @@ mod tests {
 
     #[test]
     fn interest_comes_and_goes() {
-        let mut home = Home::new(2);
+        let mut home = home(2);
         let a = topic("a");
         assert!(home.add_interest(&a, ShardIndex(0)));
         assert!(!home.add_interest(&a, ShardIndex(2)));
         assert!(!home.remove_interest(&a, ShardIndex(0)));
         assert!(!home.remove_interest(&a, ShardIndex(1)));
         assert_eq!(home.topics_with_interest(AppIndex(0)), 1);
-        assert_eq!(home.topics_with_interest(AppIndex(1)), 0);
         assert_eq!(home.interest(&a).iter().collect::<Vec<_>>(), [ShardIndex(2)]);
         assert!(home.remove_interest(&a, ShardIndex(2)));
         assert!(!home.remove_interest(&a, ShardIndex(2)));

@@ -9,8 +9,10 @@ use smallvec::SmallVec;
 
 use super::home::TopicKey;
 use super::watching::SubjectCounts;
+use crate::model::family::{Family, SlowConsumer};
 use crate::model::form::Form;
 use crate::model::message::Message;
+use crate::model::recovery::LossReason;
 use crate::model::shard::ShardIndex;
 use crate::stdx::slab::Key;
 
@@ -54,6 +56,8 @@ pub(super) enum Interest {
 pub(super) struct Waiter {
     pub(super) session: Key,
     pub(super) ticket: u32,
+    /// A position was given that nothing can be made of.
+    pub(super) loss: Option<LossReason>,
 }
 
 /// A topic with subscribers, or would-be subscribers, on this shard.
@@ -66,6 +70,13 @@ pub(super) struct LocalTopic {
     pub(super) groups: SmallVec<[Group; 1]>,
     /// Messages owed to all members, oldest first; delivered at the end of the turn.
     pub(super) run: Vec<Arc<Message>>,
+    /// Sessions that catch up with it.
+    pub(super) catching_count: u32,
+    /// Its family says what happens to a member whose queue is full, and what a newcomer gets.
+    pub(super) slow_consumer: SlowConsumer,
+    pub(super) sends_latest: bool,
+    /// Whether the store counts it.
+    pub(super) is_durable: bool,
     /// The home's last offset known here.
     pub(super) last_offset: u64,
     /// Its members here by subject, while its home watches.
@@ -73,9 +84,19 @@ pub(super) struct LocalTopic {
 }
 
 impl LocalTopic {
-    pub(super) fn new(key: TopicKey, home: ShardIndex, interest: Interest, offset: u64) -> Self {
+    pub(super) fn new(
+        key: TopicKey,
+        family: &Family,
+        home: ShardIndex,
+        interest: Interest,
+        offset: u64,
+    ) -> Self {
         LocalTopic {
             key,
+            catching_count: 0,
+            slow_consumer: family.slow_consumer,
+            sends_latest: family.sends_last,
+            is_durable: family.durable,
             home,
             interest,
             waiting: Vec::new(),
@@ -88,7 +109,9 @@ impl LocalTopic {
 
     /// Whether nobody is subscribed or waits to be.
     pub(super) fn is_deserted(&self) -> bool {
-        self.waiting.is_empty() && self.groups.iter().all(|group| group.members.is_empty())
+        self.catching_count == 0
+            && self.waiting.is_empty()
+            && self.groups.iter().all(|group| group.members.is_empty())
     }
 
     /// Adds a member; returns its group and place.

@@ -5,7 +5,8 @@
 //!
 //! Where to look: `session` and `arriving` (who is here), `subjects` (the home of a token's
 //! subject), `subscribing` and `local`, `publishing` and `home`, `watching` and `members` (who is
-//! on a topic, told as it changes), `ask` and `answering` (administration).
+//! on a topic, told as it changes), `history` and `pages` (what is kept), `catching` (who was away or
+//! slow), `durable` (what the store counts), `repeats`, `ask` and `answering` (administration).
 //!
 //! Invariants
 //! - A topic's home is the same on every shard; only the home gives offsets.
@@ -18,13 +19,19 @@
 mod answering;
 mod arriving;
 mod ask;
+mod catching;
 mod core;
+mod durable;
+mod history;
 mod home;
 mod local;
 mod members;
 mod outlet;
+mod pages;
 mod parcel;
 mod publishing;
+mod reading;
+mod repeats;
 mod session;
 #[cfg(test)]
 mod simulation;
@@ -37,8 +44,11 @@ pub use ask::{
     Ask, ConnectionDetail, ConnectionEntry, ConnectionPlace, Counts, Members, Page,
     TOPICS_NAMED_MAX, Tally, Told, Whom,
 };
-pub use core::{Broker, BrokerOptions};
+pub use catching::{PageSize, StartFrom};
+pub use core::{Broker, BrokerOptions, CatchingStats};
+pub use history::HistoryStats;
 pub use local::{Member, SubscribeOutcome};
 pub use outlet::Outlet;
-pub use parcel::{Parcel, Receipt, ReplyTo};
+pub use parcel::{PageFor, Parcel, Receipt, ReplyTo};
+pub use reading::HistorySpan;
 pub use session::Arrival;

@@ -8,19 +8,38 @@ use super::local::Member;
 use super::parcel::{Parcel, Receipt, ReplyTo};
 use crate::model::application::AppIndex;
 use crate::model::close::CloseCause;
+use crate::model::family::SlowConsumer;
 use crate::model::form::Form;
 use crate::model::identity::Revocation;
 use crate::model::message::Message;
 use crate::model::position::Position;
+use crate::model::recovery::{LossReason, Recovery};
 use crate::model::refusal::Refusal;
 use crate::model::shard::ShardIndex;
+use crate::model::store::{Page, StoreError, StoreRequest};
 use crate::model::topic::TopicName;
 use crate::stdx::slab::Key;
 
 /// The shard as the broker sees it. None of these may call back into the broker.
 pub trait Outlet {
-    /// Queue a run of one topic's messages, oldest first, for every member. All want `form`.
-    fn deliver(&mut self, form: Form, run: &[Arc<Message>], members: &[Member]);
+    /// Queue a run of messages, oldest first, for every member. All want `form`. A member whose queue
+    /// has met its limit is closed with [`SlowConsumer::Close`]; with any other policy nothing is
+    /// queued for it, and its session goes into `stalled`.
+    fn deliver(
+        &mut self,
+        form: Form,
+        run: &[Arc<Message>],
+        members: &[Member],
+        policy: SlowConsumer,
+        stalled: &mut Vec<u32>,
+    );
+
+    /// Queue messages of history, oldest first, for one session. Whatever its queue holds.
+    fn catch_up(&mut self, session: Key, form: Form, messages: &[Arc<Message>]);
+
+    /// The session has more to catch up with: call [`super::Broker::catch_up`] once its queue has
+    /// room again.
+    fn wants_more(&mut self, session: Key);
 
     /// The session is known to its subject's home: every publish to its private topics that is
     /// answered from now on will reach it. Once per session that is let in.
@@ -32,8 +51,22 @@ pub trait Outlet {
     /// Queue a message of one of the session's own private topics.
     fn deliver_private(&mut self, session: Key, message: &Arc<Message>);
 
-    /// The session is subscribed: everything after `at` will reach it.
-    fn subscribed(&mut self, session: Key, ticket: u32, topic: &TopicName, at: Position);
+    /// The session is subscribed to these topics of one lane: everything after `at` will reach it,
+    /// or what `recovery` says, where a position was given.
+    fn subscribed(
+        &mut self,
+        session: Key,
+        ticket: u32,
+        topics: &[TopicName],
+        at: Position,
+        recovery: Option<Recovery>,
+    );
+
+    /// Some messages of these topics up to `at` will not reach the session.
+    fn lost(&mut self, session: Key, topics: &[TopicName], at: Position, reason: LossReason);
+
+    /// A page of history that a session of this shard asked for.
+    fn fetched(&mut self, to: ReplyTo, outcome: Result<Page, StoreError>);
 
     /// A publish of one of this shard's sessions has its outcome.
     fn published(&mut self, to: ReplyTo, outcome: Result<Receipt, Refusal>);
@@ -43,6 +76,12 @@ pub trait Outlet {
 
     /// Whether the lane to `shard` is below its byte limit.
     fn has_room(&self, shard: ShardIndex) -> bool;
+
+    /// Hand a request to the store. Never refused, as `send`.
+    fn store(&mut self, request: StoreRequest);
+
+    /// Whether the lane to the store is below its byte limit.
+    fn store_has_room(&self) -> bool;
 
     /// One shard's answer to a question or order of this shard. Every shard asked answers once.
     fn told(&mut self, to: ReplyTo, told: Told);

@@ -11,6 +11,7 @@ use crate::model::message::{Message, Publication};
 use crate::model::position::Position;
 use crate::model::refusal::Refusal;
 use crate::model::shard::ShardIndex;
+use crate::model::store::{Page, StoreError, StoreReply, StoreRequest, Wanted};
 use crate::model::topic::TopicName;
 use crate::stdx::slab::Key;
 
@@ -36,6 +37,20 @@ pub struct Receipt {
     pub position: Position,
     /// The id that the publishing client gave.
     pub client_id: Option<Box<str>>,
+}
+
+/// Whom a page of history is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PageFor {
+    /// A session that catches up.
+    CatchUp {
+        /// Which, on the shard that asked.
+        session: Key,
+        /// Which of its questions.
+        token: u32,
+    },
+    /// A request for history.
+    Reply(ReplyTo),
 }
 
 /// One item of a batch between two shards. Lanes between two shards keep order.
@@ -163,6 +178,24 @@ pub enum Parcel {
         /// Whether it is on the topic now.
         is_on: bool,
     },
+    /// To the home: a page of history is wanted.
+    Fetch {
+        /// For whom.
+        to: PageFor,
+        /// Which.
+        wanted: Box<Wanted>,
+    },
+    /// From the home: the page.
+    Fetched {
+        /// For whom.
+        to: PageFor,
+        /// What was found.
+        outcome: Result<Box<Page>, StoreError>,
+    },
+    /// To the store.
+    Store(StoreRequest),
+    /// From the store.
+    Stored(StoreReply),
     /// A question or order of another shard.
     Ask {
         /// Whose.
@@ -194,6 +227,10 @@ impl Parcel {
                 64 + subjects.iter().map(|subject| 16 + subject.len()).sum::<usize>()
             }
             Parcel::Told { told, .. } => told.size(),
+            Parcel::Fetched { outcome: Ok(page), .. } => page.size(),
+            Parcel::Fetch { wanted, .. } => 128 + 16 * wanted.topics.len(),
+            Parcel::Store(request) => request.size(),
+            Parcel::Stored(reply) => reply.size(),
             _ => 64,
         }
     }

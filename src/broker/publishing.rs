@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::core::Broker;
 use super::home::{Place, TopicKey};
 use super::local::Interest;
@@ -20,6 +22,9 @@ use crate::model::shard::ShardSet;
 use crate::model::topic::{TopicClass, TopicName};
 use crate::stdx::slab::Key;
 
+/// How long an idempotency key can be known at most, whatever its application's window.
+const REPEAT_AGE_MAX_US: u64 = 24 * 3600 * 1_000_000;
+
 /// Places that a topic keeps for its next run: a burst's memory is given back.
 const RUN_LEN_KEPT_MAX: usize = 16;
 
@@ -32,6 +37,7 @@ impl Broker {
         time_us: u64,
         outlet: &mut impl Outlet,
     ) {
+        self.time_us = time_us;
         let home = self.home_of(publication.app, &publication.topic);
         if home == self.options.shard {
             self.publish_here(publication, reply, time_us, outlet);
@@ -49,6 +55,7 @@ impl Broker {
 
     /// Delivers every run gathered since the last call. Call once per turn, before the flush.
     pub fn deliver_runs(&mut self, outlet: &mut impl Outlet) {
+        self.deliver_merged(outlet);
         let mut dirty = std::mem::take(&mut self.dirty);
         for local in dirty.drain(..) {
             self.deliver_run(local, outlet);
@@ -71,8 +78,39 @@ impl Broker {
         if !self.has_room(interest, outlet) {
             return self.answer_published(reply, Err(Refusal::Overloaded), outlet);
         }
+        if publication.attributes.is_some() && self.is_repeat(&key, &publication, reply, outlet) {
+            return;
+        }
+        if self.is_durable(key.app, &key.name) {
+            return self.publish_durable(publication, Some(reply), time_us, outlet);
+        }
         let message = self.deliver_to(&key, interest, publication, time_us, outlet);
+        if let Some(repeated_as) = message.publication.idempotency_key() {
+            self.repeats.note(&key, repeated_as, (message.id, message.position), time_us);
+        }
         self.answer_placed(reply, &message, outlet);
+    }
+
+    /// Answers a publish that came before with the place it got then.
+    fn is_repeat(
+        &mut self,
+        key: &TopicKey,
+        publication: &Publication,
+        reply: ReplyTo,
+        outlet: &mut impl Outlet,
+    ) -> bool {
+        let Some(repeated_as) = publication.idempotency_key() else { return false };
+        let window_us = self.applications.get(key.app).idempotency_window_ms * 1000;
+        self.repeats.forget(self.time_us, REPEAT_AGE_MAX_US);
+        let Some(place) = self.repeats.find(key, repeated_as, self.time_us, window_us) else {
+            return false;
+        };
+        let client_id = publication.client_id.clone();
+        let receipt = Receipt { id: place.id, position: place.position, client_id };
+        if reply.wants_receipt {
+            self.answer_published(reply, Ok(receipt), outlet);
+        }
+        true
     }
 
     /// Gives a publication its place whether or not lanes have room.
@@ -82,6 +120,9 @@ impl Broker {
         time_us: u64,
         outlet: &mut impl Outlet,
     ) {
+        if self.is_durable(publication.app, &publication.topic) {
+            return self.publish_durable(publication, None, time_us, outlet);
+        }
         let key = TopicKey { app: publication.app, name: publication.topic.clone() };
         let interest = self.home.interest(&key);
         self.deliver_to(&key, interest, publication, time_us, outlet);
@@ -99,14 +140,37 @@ impl Broker {
     ) -> Arc<Message> {
         let place = self.home.place(key);
         let message = Arc::new(self.message(publication, place, time_us));
+        if let Some(aging) = self.home.keep(place, &message) {
+            self.expire_history(aging, time_us);
+        }
+        self.hand_to(interest, &message, outlet);
+        message
+    }
+
+    /// Keeps a message that the store has given its place, and hands it to its subscribers.
+    pub(super) fn keep_and_deliver(
+        &mut self,
+        key: &TopicKey,
+        place: Place,
+        message: &Arc<Message>,
+        outlet: &mut impl Outlet,
+    ) {
+        if let Some(aging) = self.home.keep(place, message) {
+            self.expire_history(aging, self.time_us);
+        }
+        self.hand_to(self.home.interest(key), message, outlet);
+    }
+
+    #[expect(clippy::inline_always, reason = "its caller is every publish")]
+    #[inline(always)]
+    fn hand_to(&mut self, interest: ShardSet, message: &Arc<Message>, outlet: &mut impl Outlet) {
         for shard in interest.iter() {
             if shard == self.options.shard {
-                self.append_to_run(Arc::clone(&message));
+                self.append_to_run(Arc::clone(message));
             } else {
-                outlet.send(shard, Parcel::Deliver(Arc::clone(&message)));
+                outlet.send(shard, Parcel::Deliver(Arc::clone(message)));
             }
         }
-        message
     }
 
     /// Publishes to the connections of a subject that lives here: those that came in with it, and
@@ -228,7 +292,7 @@ impl Broker {
         Message::new(publication, id, position, place.previous, time_us)
     }
 
-    fn answer_published(
+    pub(super) fn answer_published(
         &self,
         reply: ReplyTo,
         outcome: Result<Receipt, Refusal>,
@@ -251,6 +315,10 @@ impl Broker {
             return;
         }
         topic.last_offset = topic.last_offset.max(message.position.offset);
+        if topic.groups.iter().any(|group| group.form.is_merged() && !group.members.is_empty()) {
+            self.merged.push((local, Arc::clone(&message)));
+        }
+        let topic = self.topic_mut(local);
         let was_clean = topic.run.is_empty();
         topic.run.push(message);
         if was_clean {
@@ -258,15 +326,55 @@ impl Broker {
         }
     }
 
+    /// Delivers a topic's run, and before it what is merged with it.
     pub(super) fn deliver_run(&mut self, local: Key, outlet: &mut impl Outlet) {
+        self.deliver_merged(outlet);
         let Some(topic) = self.topics.get_mut(local) else { return };
         if topic.run.is_empty() {
             return;
         }
-        for group in topic.groups.iter().filter(|group| !group.members.is_empty()) {
-            outlet.deliver(group.form, &topic.run, &group.members);
+        let mut run = std::mem::take(&mut topic.run);
+        self.deliver_to_groups(local, &run, false, outlet);
+        run.clear();
+        run.shrink_to(RUN_LEN_KEPT_MAX);
+        if let Some(topic) = self.topics.get_mut(local) {
+            topic.run = run;
         }
-        topic.run.clear();
-        topic.run.shrink_to(RUN_LEN_KEPT_MAX);
+    }
+
+    /// Delivers to those who want several topics in their lane's order. Messages of one home come
+    /// here in that order, so they leave in it.
+    pub(super) fn deliver_merged(&mut self, outlet: &mut impl Outlet) {
+        if self.merged.is_empty() {
+            return;
+        }
+        let merged = std::mem::take(&mut self.merged);
+        for messages in merged.chunk_by(|(a, _), (b, _)| a == b) {
+            let run: SmallVec<[Arc<Message>; 4]> =
+                messages.iter().map(|(_, message)| Arc::clone(message)).collect();
+            self.deliver_to_groups(messages[0].0, &run, true, outlet);
+        }
+    }
+
+    /// Delivers to the members of a topic that want it merged, or to the others.
+    fn deliver_to_groups(
+        &mut self,
+        local: Key,
+        run: &[Arc<Message>],
+        merged: bool,
+        outlet: &mut impl Outlet,
+    ) {
+        let Some(topic) = self.topics.get(local) else { return };
+        let mut stalled = Vec::new();
+        let groups = topic.groups.iter().filter(|group| group.form.is_merged() == merged);
+        for group in groups.filter(|group| !group.members.is_empty()) {
+            outlet.deliver(group.form, run, &group.members, topic.slow_consumer, &mut stalled);
+        }
+        let before = run[0].position.offset - 1;
+        for index in stalled {
+            let Some(state) = self.sessions[index as usize].as_deref() else { continue };
+            let session = Key { index, generation: state.generation };
+            self.fall_behind(session, local, before, outlet);
+        }
     }
 }

@@ -2,19 +2,26 @@
 //!
 //! Invariant: a topic's run is delivered before its members change.
 
+use smallvec::SmallVec;
+
+use super::catching::{PageSize, Start, StartFrom};
 use super::core::Broker;
 use super::home::TopicKey;
 use super::local::{Interest, LocalTopic, Member, SubscribeOutcome, Waiter, count};
 use super::outlet::Outlet;
 use super::parcel::Parcel;
 use super::session::Subscription;
-use crate::model::position::{Lane, Position};
+use crate::model::position::Lane;
+use crate::model::recovery::{LossReason, Recovery};
 use crate::model::shard::ShardIndex;
 use crate::model::topic::TopicName;
 use crate::stdx::slab::Key;
 
+/// Who is asked for a topic's history, and who counts it.
+type Way = (ShardIndex, Lane);
+
 impl Broker {
-    /// Subscribes a session. Subscribing twice answers twice and delivers once.
+    /// Subscribes a session to a topic. Subscribing twice answers twice and delivers once.
     ///
     /// # Panics
     /// If the session has not begun.
@@ -23,28 +30,84 @@ impl Broker {
         session: Key,
         topic: TopicName,
         ticket: u32,
+        from: &StartFrom,
         outlet: &mut impl Outlet,
     ) -> SubscribeOutcome {
-        let app = self.session_mut(session).expect("a session begins before it subscribes").app;
+        let state = self.session(session).expect("a session begins before it subscribes");
+        let app = state.app;
+        let count = state.subscriptions.len() + state.under_way.as_ref().map_or(0, |u| u.len());
         let subscriptions_max = self.applications.get(app).limits.subscriptions_max;
         let local = self.local_topic(TopicKey { app, name: topic }, outlet);
-        let state = self.session_mut(session).expect("looked up above");
-        let is_member = state.subscriptions.iter().any(|s| s.topic == local.index);
-        if !is_member && state.subscriptions.len() + state.pending.len() >= subscriptions_max {
+        if self.is_on(session, local) {
+            let loss = (*from != StartFrom::Now).then_some(LossReason::AlreadySubscribed);
+            self.answer_when_registered(session, ticket, local, loss, outlet);
+            return SubscribeOutcome::Accepted;
+        }
+        if count >= subscriptions_max {
             self.drop_if_deserted(local, outlet);
             return SubscribeOutcome::TooMany;
         }
-        let registered = self.topic(local).interest == Interest::Registered;
-        if registered {
-            if !is_member {
-                self.join(session, local, outlet);
+        let (_, lane) = self.way_of(local);
+        let start = match self.start(from, lane, true) {
+            Start::Now if self.topic(local).sends_latest => Start::Latest,
+            start => start,
+        };
+        match start {
+            Start::Now => self.answer_when_registered(session, ticket, local, None, outlet),
+            Start::Lost(reason) => {
+                self.answer_when_registered(session, ticket, local, Some(reason), outlet);
             }
-            self.answer_subscribed(session, ticket, local, outlet);
-        } else {
-            self.session_mut(session).expect("looked up above").pending.push(local);
-            self.topic_mut(local).waiting.push(Waiter { session, ticket });
+            Start::Latest | Start::After(..) => {
+                let (topics, page) = (SmallVec::from([local]), PageSize::default());
+                self.begin_catching(session, topics, ticket, start, page, outlet);
+            }
         }
         SubscribeOutcome::Accepted
+    }
+
+    /// Subscribes a session without subscriptions to several topics, each named once, from where one
+    /// cursor over them stands; history comes in pages of `page` per lane. The caller has seen that
+    /// they are not too many.
+    ///
+    /// # Panics
+    /// If the session has not begun.
+    pub fn subscribe_all(
+        &mut self,
+        session: Key,
+        topics: Vec<TopicName>,
+        from: &StartFrom,
+        page: PageSize,
+        outlet: &mut impl Outlet,
+    ) {
+        let app = self.session(session).expect("a session begins before it subscribes").app;
+        let mut ways: Vec<(Way, SmallVec<[Key; 1]>)> = Vec::new();
+        for name in topics {
+            let local = self.local_topic(TopicKey { app, name }, outlet);
+            let way = self.way_of(local);
+            match ways.iter_mut().find(|(known, _)| *known == way) {
+                Some((_, topics)) => topics.push(local),
+                None => ways.push((way, SmallVec::from([local]))),
+            }
+        }
+        for ((_, lane), topics) in ways {
+            let start = match self.start(from, lane, false) {
+                Start::Now if topics.iter().any(|local| self.topic(*local).sends_latest) => {
+                    Start::Latest
+                }
+                start => start,
+            };
+            let loss = match start {
+                Start::Now => None,
+                Start::Lost(reason) => Some(reason),
+                Start::Latest | Start::After(..) => {
+                    self.begin_catching(session, topics, 0, start, page, outlet);
+                    continue;
+                }
+            };
+            for local in topics {
+                self.answer_when_registered(session, 0, local, loss, outlet);
+            }
+        }
     }
 
     /// Ends one subscription, or the wait for it. Not being subscribed is fine.
@@ -55,13 +118,60 @@ impl Broker {
         let Some(state) = self.session_mut(session) else { return };
         let key = TopicKey { app: state.app, name: topic.clone() };
         let Some(local) = self.by_name.get(&key).copied() else { return };
-        let state = self.session_mut(session).expect("looked up above");
-        if let Some(found) = state.subscriptions.iter().find(|s| s.topic == local.index).copied() {
-            self.leave(session, found, outlet);
-        } else if state.pending.contains(&local) {
-            state.pending.retain(|waiting| *waiting != local);
+        if self.leave_topic(session, local, outlet) || self.stop_catching(session, local, outlet) {
+            return;
+        }
+        let Some(state) = self.session_mut(session) else { return };
+        if let Some(under_way) = &mut state.under_way
+            && under_way.pending.contains(&local)
+        {
+            under_way.pending.retain(|waiting| *waiting != local);
             self.stop_waiting(session, local, outlet);
         }
+    }
+
+    /// Leaves a topic; whether the session was a member.
+    pub(super) fn leave_topic(
+        &mut self,
+        session: Key,
+        local: Key,
+        outlet: &mut impl Outlet,
+    ) -> bool {
+        let Some(state) = self.session(session) else { return false };
+        let found = state.subscriptions.iter().find(|s| s.topic == local.index).copied();
+        if let Some(found) = found {
+            self.leave(session, found, outlet);
+        }
+        found.is_some()
+    }
+
+    /// Whether a session is a member of a topic or catches up to become one.
+    fn is_on(&self, session: Key, local: Key) -> bool {
+        self.session(session).is_some_and(|state| {
+            let mut units = state.under_way.iter().flat_map(|under_way| &under_way.catching);
+            state.subscriptions.iter().any(|s| s.topic == local.index)
+                || units.any(|unit| unit.topics.contains(&local))
+        })
+    }
+
+    /// Joins and answers once the home has registered this shard.
+    fn answer_when_registered(
+        &mut self,
+        session: Key,
+        ticket: u32,
+        local: Key,
+        loss: Option<LossReason>,
+        outlet: &mut impl Outlet,
+    ) {
+        if self.topic(local).interest != Interest::Registered {
+            self.under_way(session).pending.push(local);
+            self.topic_mut(local).waiting.push(Waiter { session, ticket, loss });
+            return;
+        }
+        if !self.is_on(session, local) {
+            self.join(session, local, outlet);
+        }
+        self.answer_subscribed(session, ticket, local, loss, outlet);
     }
 
     /// Finds the topic, or makes it and tells its home.
@@ -72,7 +182,7 @@ impl Broker {
         let home = self.home_of(key.app, &key.name);
         let (interest, offset) = if home == self.options.shard {
             self.add_interest(&key, home, outlet);
-            (Interest::Registered, self.home.offset())
+            (Interest::Registered, self.home.offset(self.is_durable(key.app, &key.name)))
         } else {
             self.next_token = self.next_token.wrapping_add(1);
             let token = self.next_token;
@@ -81,7 +191,10 @@ impl Broker {
             (Interest::Pending(token), 0)
         };
         let subjects = self.no_subjects(&key);
-        let topic = LocalTopic { subjects, ..LocalTopic::new(key.clone(), home, interest, offset) };
+        let application = self.applications.get(key.app);
+        let family = application.family(application.family_of(&key.name));
+        let topic = LocalTopic::new(key.clone(), family, home, interest, offset);
+        let topic = LocalTopic { subjects, ..topic };
         let local = self.topics.insert(topic);
         self.by_name.insert(key, local);
         local
@@ -95,7 +208,7 @@ impl Broker {
         token: u32,
         outlet: &mut impl Outlet,
     ) {
-        let offset = self.home.offset();
+        let offset = self.home.offset(self.is_durable(key.app, &key.name));
         let (app, topic) = (key.app, key.name.clone());
         // Before anything that its being registered brings.
         outlet.send(shard, Parcel::Registered { app, topic, token, offset });
@@ -136,24 +249,45 @@ impl Broker {
         topic.interest = Interest::Registered;
         topic.last_offset = offset;
         for waiter in std::mem::take(&mut topic.waiting) {
-            let Some(state) = self.session_mut(waiter.session) else { continue };
-            state.pending.retain(|waiting| *waiting != local);
-            if !state.subscriptions.iter().any(|s| s.topic == local.index) {
-                self.join(waiter.session, local, outlet);
+            let Waiter { session, ticket, loss } = waiter;
+            let Some(state) = self.session_mut(session) else { continue };
+            if let Some(under_way) = &mut state.under_way {
+                under_way.pending.retain(|waiting| *waiting != local);
             }
-            self.answer_subscribed(waiter.session, waiter.ticket, local, outlet);
+            self.answer_when_registered(session, ticket, local, loss, outlet);
         }
         self.drop_if_deserted(local, outlet);
     }
 
-    fn answer_subscribed(&self, session: Key, ticket: u32, local: Key, outlet: &mut impl Outlet) {
+    fn answer_subscribed(
+        &mut self,
+        session: Key,
+        ticket: u32,
+        local: Key,
+        loss: Option<LossReason>,
+        outlet: &mut impl Outlet,
+    ) {
+        self.forget_what_is_over(session);
+        if let Some(reason) = loss {
+            self.stats.lost[reason as usize] += 1;
+        }
+        let recovery = loss.map(|reason| Recovery { loss: Some(reason), count: 0 });
+        let (_, lane) = self.way_of(local);
         let topic = self.topic(local);
-        let lane = Lane::Home(topic.home);
-        let at = Position { epoch: self.options.epoch, lane, offset: topic.last_offset };
-        outlet.subscribed(session, ticket, &topic.key.name, at);
+        let at = self.position(lane, topic.last_offset);
+        outlet.subscribed(session, ticket, &[topic.key.name.clone()], at, recovery);
     }
 
-    fn join(&mut self, session: Key, local: Key, outlet: &mut impl Outlet) {
+    /// An idle session keeps nothing for its subscribing.
+    pub(super) fn forget_what_is_over(&mut self, session: Key) {
+        if let Some(state) = self.session_mut(session)
+            && state.under_way.as_ref().is_some_and(|under_way| under_way.len() == 0)
+        {
+            state.under_way = None;
+        }
+    }
+
+    pub(super) fn join(&mut self, session: Key, local: Key, outlet: &mut impl Outlet) {
         self.deliver_run(local, outlet);
         let state = self.session_mut(session).expect("only live sessions join");
         let subscription = count(state.subscriptions.len());
@@ -203,7 +337,7 @@ impl Broker {
         }
     }
 
-    fn drop_if_deserted(&mut self, local: Key, outlet: &mut impl Outlet) {
+    pub(super) fn drop_if_deserted(&mut self, local: Key, outlet: &mut impl Outlet) {
         if !self.topics.get(local).is_some_and(LocalTopic::is_deserted) {
             return;
         }

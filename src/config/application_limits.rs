@@ -25,7 +25,7 @@ pub(super) const KEYS: &[Key] = &[
         "applications[].limits.outbound_size_max",
         Kind::Size { min: 4096, max: 1 << 30 },
         "64KiB",
-        "Most bytes queued for one connection. Over it the connection is closed as a slow consumer.",
+        "Most bytes queued for one connection. Over it slow_consumer says what happens.",
     ),
     Key::new(
         "applications[].limits.subscriptions_max",

@@ -1,5 +1,5 @@
 //! Keys of the applications themselves, and how the files beside this one make a list of them:
-//! `callers`, `sessions`, `application_limits`, `api_keys`, `token_keys`.
+//! `callers`, `families`, `sessions`, `application_limits`, `api_keys`, `token_keys`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::key::{Key, Kind};
 use super::load::ReadFile;
 use super::token_keys::{self, KeySets};
 use super::values::Values;
-use super::{api_keys, application_limits, callers, sessions};
+use super::{api_keys, application_limits, callers, families, poll, sessions};
 use crate::model::application::{Application, Applications};
 
 /// Most applications; each costs some series in the metrics.
@@ -65,7 +65,9 @@ pub(super) fn applications(values: &mut Values, read: ReadFile<'_>) -> Applicati
         }
     }
     let buzzpost = buzzpost(values, &list);
-    Applications::new(list, buzzpost.as_deref()).with_key_sets(key_sets.into_sources())
+    let applications =
+        Applications::new(list, buzzpost.as_deref()).with_key_sets(key_sets.into_sources());
+    poll::with_simple_form(values, applications)
 }
 
 /// The root path's application. The default is only a guess, so it may be missing from the list.
@@ -141,6 +143,8 @@ fn without_keys(values: &mut Values, path: &str) -> Application {
         same_subject: sessions::same_subject(values, path),
         presence: sessions::presence(values, path),
         limits: application_limits::limits(values, path),
+        families: families::families(values, path),
+        idempotency_window_ms: families::idempotency_window_ms(values, path),
         ..Application::new("")
     }
 }

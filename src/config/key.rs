@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use super::{
-    api_keys, application_limits, applications, callers, key_sets, limits, log, server, sessions,
-    shards, token_keys,
+    api_keys, application_limits, applications, callers, families, key_sets, limits, log, poll,
+    server, sessions, shards, store, token_keys,
 };
 
 /// One key.
@@ -95,15 +95,20 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
         server::KEYS,
         shards::KEYS,
         limits::KEYS,
+        poll::KEYS,
+        store::KEYS,
         key_sets::KEYS,
         log::KEYS,
         applications::KEYS,
         callers::KEYS,
+        families::OWN_KEYS,
         sessions::KEYS,
+        families::HISTORY_KEYS,
         application_limits::KEYS,
         api_keys::KEYS,
         token_keys::AUTH_KEYS,
         token_keys::ADMIN_KEYS,
+        families::TOPICS_KEYS,
     ]
     .into_iter()
     .flatten()
@@ -174,6 +179,8 @@ mod tests {
         assert!(matches!(place("applications[12].keys[0].secret"), Place::Value(_)));
         assert!(matches!(place("applications"), Place::Tables));
         assert!(matches!(place("applications[3].keys"), Place::Tables));
+        assert!(matches!(place("applications[3].topics[1].durable"), Place::Value(_)));
+        assert!(matches!(place("applications[3].history"), Place::Section));
         assert!(matches!(place("shards.mesh"), Place::Section));
         assert!(matches!(place("applications[0].limits"), Place::Section));
         for unknown in ["shard", "shards.mes", "applications.id", "shards.mesh.capacity.x", ""] {

@@ -80,6 +80,13 @@ pub(super) const KEYS: &[Key] = &[
         "What event streams tell a client to wait before it reconnects (`retry:`).",
     ),
     Key::new(
+        "sse.retry_jitter",
+        Kind::Duration { min: Duration::ZERO, max: DURATION_MAX },
+        "3s",
+        "At most this much, at random for each client, is added to sse.retry_delay, so that those \
+         who were cut off together do not come back together.",
+    ),
+    Key::new(
         "sse.topics_max",
         Kind::Count { min: 1, max: 65_536 },
         "256",
@@ -122,6 +129,7 @@ pub(super) fn sse(values: &Values) -> SseOptions {
     SseOptions {
         heartbeat_interval: values.duration("sse.heartbeat_interval"),
         retry_delay: values.duration("sse.retry_delay"),
+        retry_jitter: values.duration("sse.retry_jitter"),
         topics_max: values.number("sse.topics_max"),
     }
 }

@@ -10,11 +10,12 @@ use super::problem::{ConfigError, Origin, Problem};
 use super::raw::Raw;
 use super::value::Scalar;
 use super::values::Values;
-use super::{applications, key_sets, log, server, shards, tree};
+use super::{applications, key_sets, log, poll, server, shards, store, tree};
 use crate::config::ServerOptions;
 use crate::integrations::KeySetOptions;
 use crate::model::application::Applications;
 use crate::shard;
+use crate::store::StoreOptions;
 use crate::telemetry::LogOptions;
 
 /// Reads a whole text file.
@@ -61,6 +62,8 @@ pub struct Settings {
     pub shard: shard::Options,
     /// For the log.
     pub log: LogOptions,
+    /// For the store; `None` without one.
+    pub store: Option<StoreOptions>,
     /// For fetching the key sets that the applications' token keys name.
     pub key_sets: KeySetOptions,
     /// The tenants.
@@ -100,10 +103,12 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, ConfigError> {
         server: server::server(&values),
         shard: shard_options(&values),
         log: log::log(&values),
+        store: store::store(&mut values),
         key_sets: key_sets::key_sets(&mut values),
         applications: applications::applications(&mut values, sources.read),
     };
     limits::check(&mut values);
+    server::check_stop(&mut values);
     check_sizes(&mut values, &settings);
     check_exposure(&mut values, &settings);
     ConfigError::unless_empty(std::mem::take(&mut values.problems))?;
@@ -135,6 +140,9 @@ fn shard_options(values: &Values) -> shard::Options {
         websocket: limits::websocket(values),
         sse: limits::sse(values),
         publish: limits::publish(values),
+        poll: poll::poll(values),
+        history: store::history(values),
+        drain: server::drain(values),
     }
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use super::key::{DURATION_MAX, Key, Kind};
 use super::values::Values;
+use super::written::show_duration;
 use crate::model::shard::SHARDS_MAX;
+use crate::shard::options::DrainOptions;
 
 /// What the process as a whole is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -15,6 +17,9 @@ pub struct ServerOptions {
     /// Time from the stop signal to the forced end; connections are closed in between. Key
     /// `server.stop_timeout`.
     pub stop_timeout: Duration,
+    /// Time between "not ready" and the first close of a stop; part of `stop_timeout`. Key
+    /// `server.stop_delay`.
+    pub stop_delay: Duration,
     /// Shards to run, at most [`SHARDS_MAX`]; `None` = one per CPU the process may run on. Key
     /// `shards.count`.
     pub shard_count: Option<usize>,
@@ -28,6 +33,10 @@ impl ServerOptions {
         self.shard_count.unwrap_or(cpus).clamp(1, usize::from(SHARDS_MAX))
     }
 }
+
+const STOP_TIMEOUT: &str = "server.stop_timeout";
+const STOP_DELAY: &str = "server.stop_delay";
+const STOP_SPREAD: &str = "server.stop_spread";
 
 /// Keys outside of any section; TOML wants them first.
 pub(super) const ROOT_KEYS: &[Key] = &[Key::new(
@@ -46,20 +55,56 @@ pub(super) const KEYS: &[Key] = &[
          than loopback is refused while an application is open to everyone.",
     ),
     Key::new(
-        "server.stop_timeout",
+        STOP_TIMEOUT,
         Kind::Duration { min: Duration::ZERO, max: DURATION_MAX },
         "10s",
         "Time from SIGTERM to the forced end. Connections are asked to go in between; a second \
          SIGTERM ends it at once. Keep systemd's TimeoutStopSec above it.",
+    ),
+    Key::new(
+        STOP_DELAY,
+        Kind::Duration { min: Duration::ZERO, max: DURATION_MAX },
+        "0s",
+        "Time from SIGTERM, when the readiness route begins to say no, to the first close, for a \
+         load balancer to notice. With stop_spread below stop_timeout.",
+    ),
+    Key::new(
+        STOP_SPREAD,
+        Kind::Duration { min: Duration::ZERO, max: Duration::from_mins(10) },
+        "2s",
+        "Time over which the closes of a stop are spread, so that clients do not come back all at \
+         once; 0s = all at once. With stop_delay below stop_timeout.",
     ),
 ];
 
 pub(super) fn server(values: &Values) -> ServerOptions {
     ServerOptions {
         listen: values.address("server.listen"),
-        stop_timeout: values.duration("server.stop_timeout"),
+        stop_timeout: values.duration(STOP_TIMEOUT),
+        stop_delay: values.duration(STOP_DELAY),
         shard_count: values.number_unless_zero("shards.count"),
         pin: values.flag("shards.pin"),
+    }
+}
+
+pub(super) fn drain(values: &Values) -> DrainOptions {
+    DrainOptions { spread: values.duration(STOP_SPREAD) }
+}
+
+/// Whether a stop's closes are over before its forced end. The problem is told of a key that someone
+/// set.
+pub(super) fn check_stop(values: &mut Values) {
+    let keys = [STOP_SPREAD, STOP_DELAY, STOP_TIMEOUT];
+    let [spread, delay, timeout] = keys.map(|key| values.duration(key));
+    let Some(key) = keys.into_iter().find(|key| values.is_set(key)) else { return };
+    let closes_late = delay + spread >= timeout && delay + spread > Duration::ZERO;
+    if closes_late && keys.iter().all(|key| values.is_sound(key)) {
+        let [spread, delay, timeout] = [spread, delay, timeout].map(show_duration);
+        let text = format!(
+            "{STOP_DELAY} + {STOP_SPREAD} must be below {STOP_TIMEOUT}: {delay} + {spread} is not \
+             below {timeout}, and whoever is left then is cut off"
+        );
+        values.problem(key, text);
     }
 }
 
@@ -72,6 +117,7 @@ mod tests {
         let mut options = ServerOptions {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             stop_timeout: Duration::ZERO,
+            stop_delay: Duration::ZERO,
             shard_count: None,
             pin: true,
         };

@@ -96,9 +96,8 @@ pub(super) fn same_subject(values: &Values, path: &str) -> SameSubject {
 }
 
 pub(super) fn presence(values: &Values, path: &str) -> PresenceOptions {
-    let members_max = values.number(&format!("{path}.presence.members_max"));
     PresenceOptions {
         debounce_ms: values.milliseconds(&format!("{path}.presence.debounce")),
-        members_max: u32::try_from(members_max).expect("the table bounds it"),
+        members_max: values.number_u32(&format!("{path}.presence.members_max")),
     }
 }

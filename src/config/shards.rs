@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::key::{Key, Kind};
+use super::key::{Key, Kind, Unit};
 use super::values::Values;
 use crate::model::shard::SHARDS_MAX;
 use crate::shard::options::{Driver, MeshOptions, SendPath, SocketOptions, TurnOptions};
@@ -52,6 +52,13 @@ pub(super) const KEYS: &[Key] = &[
         "0",
         "Most connections per shard; 0 = the process's descriptor limit (LimitNOFILE) shared among \
          the shards, less a reserve. Further sockets are closed at once and counted.",
+    ),
+    Key::new(
+        "shards.accept_rate",
+        Kind::Rate(Unit::Count),
+        "off",
+        "Connections that each shard accepts, such as \"2000/s\". Over it they wait in the kernel's \
+         queue (shards.backlog), so that a wave of reconnects comes in at a pace.",
     ),
     Key::new(
         "shards.mesh.capacity",
@@ -129,6 +136,7 @@ pub(super) fn socket(values: &Values) -> SocketOptions {
     SocketOptions {
         backlog: backlog.and_then(|length| i32::try_from(length).ok()).unwrap_or(i32::MAX),
         connections_max: values.number_unless_zero("shards.connections_max"),
+        accept_rate: values.rate("shards.accept_rate"),
         receive_size: values.number_unless_zero("shards.socket.receive_size"),
         send_size: values.number_unless_zero("shards.socket.send_size"),
     }

@@ -21,7 +21,7 @@ const HEAD: &str = "\
 # holds the value. An empty variable is passed over. FANWIRE_CONFIG may name this file.
 #
 # Sizes are bytes or text: 4096, \"64KiB\", \"1MiB\". Durations are text or seconds: \"15s\",
-# \"200ms\", \"2m\", 0.5. Rates are text: \"100/s\", \"600/m\", \"100/s burst 500\", \"off\".
+# \"200ms\", \"2m\", \"7d\", 0.5. Rates are text: \"100/s\", \"600/m\", \"100/s burst 500\", \"off\".
 
 ";
 
@@ -61,6 +61,7 @@ fn default_of(key: &Key) -> String {
         "key_file" => "\"/etc/fanwire/public.pem\"",
         "jwks_uri" => "\"https://idp.example.com/.well-known/jwks.json\"",
         "secret_file" => "\"/run/credentials/fanwire.service/demo-key\"",
+        "patterns" => "[\"orders/*\"]",
         "rights" => "[\"subscribe\", \"publish\"]",
         other => unreachable!("{other} has neither a default nor an example"),
     }

@@ -10,12 +10,17 @@ const RENAMED: [(&str, &str); 2] = [
     ("applications[].app_id", "applications[].id"),
 ];
 
-/// What the operator may have meant by the unknown `path`: what it is called now, a sibling that is
-/// spelled alike (camel case is snake case spelled otherwise), else a key of that very name elsewhere.
+/// What the operator may have meant by the unknown `path`: what it is called now, a key of another
+/// section spelled the same but for dots, a sibling that is spelled alike (camel case is snake case
+/// spelled otherwise), else a key of that very name elsewhere.
 pub(super) fn suggestion(path: &str) -> Option<String> {
     let pattern = in_snake_case(&pattern_of(path));
     if let Some((_, now)) = RENAMED.iter().find(|(former, _)| *former == pattern) {
         return Some((*now).to_owned());
+    }
+    let joined = |path: &str| path.replace('.', "_");
+    if let Some(key) = all().find(|key| joined(key.path) == joined(&pattern)) {
+        return Some(key.path.to_owned());
     }
     let (parent, name) = match pattern.rsplit_once('.') {
         Some((parent, name)) => (format!("{parent}."), name),
@@ -66,6 +71,10 @@ mod tests {
             ("applications[2].enable", Some("applications[].enabled")),
             ("applications[0].keys[0].topic", Some("applications[].keys[].topics")),
             ("websocket.idle_timeout", Some("applications[].limits.idle_timeout")),
+            ("applications[0].history_count_max", Some("applications[].history.count_max")),
+            ("applications[0].topics[0].patern", Some("applications[].topics[].patterns")),
+            ("applications[0].history.durable", Some("applications[].durable")),
+            ("stor.path", Some("store.path")),
             ("zebra", None),
         ];
         for (path, expected) in cases {

@@ -144,6 +144,7 @@ fn size(scalar: &Scalar) -> Option<u64> {
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
         _ => return None,
     };
     digits.parse::<u64>().ok()?.checked_mul(factor)
@@ -168,6 +169,7 @@ fn duration(scalar: &Scalar) -> Option<Duration> {
         "s" => 1_000_000_000,
         "m" => 60_000_000_000,
         "h" => 3_600_000_000_000,
+        "d" => 86_400_000_000_000,
         _ => return None,
     };
     Some(Duration::from_nanos(digits.parse::<u64>().ok()?.checked_mul(nanos)?))
@@ -248,6 +250,7 @@ mod tests {
             (in_quotes("16KiB"), Some(16_384)),
             (in_quotes("3 MiB"), Some(3 << 20)),
             (in_quotes("1GiB"), Some(1 << 30)),
+            (in_quotes("2TiB"), Some(2 << 40)),
             (in_quotes("7B"), Some(7)),
             (bare("7"), Some(7)),
             (in_quotes("7"), None),
@@ -272,6 +275,8 @@ mod tests {
             (in_quotes("50 µs"), Some(50)),
             (in_quotes("2m"), Some(120_000_000)),
             (in_quotes("1h"), Some(3_600_000_000)),
+            (in_quotes("7d"), Some(604_800_000_000)),
+            (in_quotes("213504d"), None),
             (Scalar::Integer(3), Some(3_000_000)),
             (Scalar::Float(0.25), Some(250_000)),
             (bare("3"), Some(3_000_000)),

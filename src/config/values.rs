@@ -115,6 +115,11 @@ impl Values {
         }
     }
 
+    /// Whether there is a text at `path` that is not empty.
+    pub(super) fn is_text(&self, path: &str) -> bool {
+        self.text(path).is_some_and(|text| !text.is_empty())
+    }
+
     pub(super) fn choice(&self, path: &str) -> String {
         self.text(path).expect("a choice has a default")
     }
@@ -134,6 +139,11 @@ impl Values {
         }
     }
 
+    /// A count that the table keeps within 32 bits.
+    pub(super) fn number_u32(&self, path: &str) -> u32 {
+        u32::try_from(self.number(path)).expect("the table bounds it")
+    }
+
     /// A number of which 0 means "not set".
     pub(super) fn number_unless_zero(&self, path: &str) -> Option<usize> {
         Some(self.number(path)).filter(|number| *number > 0)
@@ -149,6 +159,12 @@ impl Values {
     /// Milliseconds. The table keeps each span within a day.
     pub(super) fn milliseconds(&self, path: &str) -> u32 {
         u32::try_from(self.duration(path).as_millis()).unwrap_or(u32::MAX)
+    }
+
+    /// Milliseconds of a span that may be longer than a day, rounded up: only zero is 0.
+    pub(super) fn milliseconds_long(&self, path: &str) -> u64 {
+        let span_ms = self.duration(path).as_nanos().div_ceil(1_000_000);
+        u64::try_from(span_ms).unwrap_or(u64::MAX)
     }
 
     /// A rate; `None` = off.

@@ -31,7 +31,8 @@ pub(super) fn show(kind: Kind, value: &Value) -> String {
 
 /// Bytes in the largest unit that shows them exactly.
 pub(super) fn show_size(bytes: u64) -> String {
-    for (unit, factor) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
+    let units = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    for (unit, factor) in units {
         if bytes > 0 && bytes.is_multiple_of(factor) {
             return format!("{}{unit}", bytes / factor);
         }
@@ -39,9 +40,13 @@ pub(super) fn show_size(bytes: u64) -> String {
     bytes.to_string()
 }
 
-/// A span in the largest unit up to seconds that shows it exactly.
+/// A span in days, or in the largest unit up to seconds, that shows it exactly.
 pub(super) fn show_duration(span: Duration) -> String {
-    if !span.subsec_micros().is_multiple_of(1000) {
+    const DAY: Duration = Duration::from_hours(24);
+    let is_days = span.as_nanos().is_multiple_of(DAY.as_nanos());
+    if is_days && !span.is_zero() {
+        format!("{}d", span.as_secs() / DAY.as_secs())
+    } else if !span.subsec_micros().is_multiple_of(1000) {
         format!("{}us", span.as_micros())
     } else if span.subsec_millis() != 0 {
         format!("{}ms", span.as_millis())
@@ -94,13 +99,16 @@ mod tests {
 
     #[test]
     fn what_is_shown_reads_back() {
-        for bytes in [0, 1, 1023, 1024, 1025, 5 << 20, 3 << 30] {
+        for bytes in [0, 1, 1023, 1024, 1025, 5 << 20, 3 << 30, 7 << 40] {
             let shown = show(SIZE, &Value::Number(bytes));
             let tree = tree::inline(&shown).unwrap();
             let Content::Scalar(scalar) = tree.content else { panic!("{shown}") };
             assert_eq!(read(SIZE, &scalar), Ok(Value::Number(bytes)), "{shown}");
         }
-        for us in [0, 1, 999, 1_000, 1_001, 1_500_000, 75_000_000] {
+        let day_us = 86_400_000_000;
+        for us in
+            [0, 1, 999, 1_000, 1_001, 1_500_000, 75_000_000, 3_600_000_000, day_us, day_us + 1]
+        {
             let value = Value::Duration(Duration::from_micros(us));
             let Content::Scalar(scalar) = tree::inline(&show(SPAN, &value)).unwrap().content else {
                 panic!("{us}")

@@ -225,6 +225,7 @@ pub struct Applications {
     list: Vec<Application>,
     by_id: HashMap<Arc<str>, AppIndex>,
     buzzpost: Option<AppIndex>,
+    simple_poll: Option<(AppIndex, TopicName)>,
     key_sets: Vec<KeySetSource>,
 }
 
@@ -243,13 +244,19 @@ impl Applications {
             })
             .collect();
         let buzzpost = buzzpost.and_then(|id| by_id.get(id).copied());
-        Applications { list, by_id, buzzpost, key_sets: Vec::new() }
+        Applications { list, by_id, buzzpost, simple_poll: None, key_sets: Vec::new() }
     }
 
     /// The same with the key sets that its token keys name.
     #[must_use]
     pub fn with_key_sets(self, key_sets: Vec<KeySetSource>) -> Applications {
         Applications { key_sets, ..self }
+    }
+
+    /// The same with a simple form of long polling, which reads `topic` of `application`.
+    #[must_use]
+    pub fn with_simple_poll(self, application: AppIndex, topic: TopicName) -> Applications {
+        Applications { simple_poll: Some((application, topic)), ..self }
     }
 
     /// Every key set that a token key names, by its place.
@@ -275,6 +282,11 @@ impl Applications {
     /// The application that the root path (buzzPost) belongs to.
     pub fn buzzpost(&self) -> Option<AppIndex> {
         self.buzzpost
+    }
+
+    /// What the simple form of long polling reads; `None` = there is no simple form.
+    pub fn simple_poll(&self) -> Option<(AppIndex, &TopicName)> {
+        self.simple_poll.as_ref().map(|(application, topic)| (*application, topic))
     }
 
     /// All of them.

@@ -76,3 +76,23 @@ pub enum SlowConsumer {
     /// if that no longer reaches back so far.
     Recover,
 }
+
+impl SlowConsumer {
+    /// All of them, in the order of their discriminants.
+    pub const ALL: [SlowConsumer; 4] = [
+        SlowConsumer::Close,
+        SlowConsumer::DropOldest,
+        SlowConsumer::KeepLatest,
+        SlowConsumer::Recover,
+    ];
+
+    /// The word in the configuration and in metrics.
+    pub const fn word(self) -> &'static str {
+        match self {
+            SlowConsumer::Close => "close",
+            SlowConsumer::DropOldest => "drop_oldest",
+            SlowConsumer::KeepLatest => "keep_latest",
+            SlowConsumer::Recover => "recover",
+        }
+    }
+}

@@ -18,10 +18,26 @@ pub enum Form {
     Sse {
         /// What stands in its `data:` lines.
         body: SseBody,
-        /// Whether the message's own position is the stream's cursor, so that the block carries its
-        /// `id:` and is shared whole; otherwise the block is left open for a line per connection.
-        shared_id: bool,
+        /// What its `id:` says.
+        id: EventId,
     },
+    /// One item of a long poll's answer.
+    Poll {
+        /// Whether the poll reads several topics.
+        merged: bool,
+    },
+}
+
+/// What an event's `id:` says, which is the stream's cursor.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum EventId {
+    /// The stream has one topic: the message's position. The block is shared whole.
+    Position,
+    /// Several topics that one lane counts: the message's position, which is a cursor because events
+    /// come in the lane's order. The block is shared whole.
+    LanePosition,
+    /// Topics of several lanes: a cursor of the stream's own. The block is left open for that line.
+    Cursor,
 }
 
 /// What an event's data is.
@@ -34,7 +50,7 @@ pub enum SseBody {
 }
 
 /// How many distinct byte forms one message can have.
-pub const SLOT_COUNT: usize = 22;
+pub const SLOT_COUNT: usize = 23;
 
 const WINDOW_MIN: u8 = 9;
 const REALTIME_SLOTS: usize = 9;
@@ -52,9 +68,21 @@ impl Form {
                 };
                 usize::from(positions) * REALTIME_SLOTS + shape
             }
-            Form::Sse { body, shared_id } => {
-                2 * REALTIME_SLOTS + 2 * usize::from(body == SseBody::Raw) + usize::from(shared_id)
+            Form::Sse { body, id } => {
+                let raw = usize::from(body == SseBody::Raw);
+                2 * REALTIME_SLOTS + 2 * raw + usize::from(id != EventId::Cursor)
             }
+            Form::Poll { .. } => SLOT_COUNT - 1,
+        }
+    }
+
+    /// Whether messages of several topics must come in their lane's order, because what is told of
+    /// the last one stands for all before it.
+    pub fn is_merged(self) -> bool {
+        match self {
+            Form::Realtime { .. } => false,
+            Form::Sse { id, .. } => id != EventId::Position,
+            Form::Poll { merged } => merged,
         }
     }
 }
@@ -73,9 +101,11 @@ mod tests {
             assert!(seen.insert(Form::Realtime { positions, window: None }.slot(true)));
             assert!(seen.insert(Form::Realtime { positions, window: None }.slot(false)));
             for body in [SseBody::Native, SseBody::Raw] {
-                assert!(seen.insert(Form::Sse { body, shared_id: positions }.slot(true)));
+                let id = if positions { EventId::Position } else { EventId::Cursor };
+                assert!(seen.insert(Form::Sse { body, id }.slot(true)));
             }
         }
+        assert!(seen.insert(Form::Poll { merged: true }.slot(true)));
         assert_eq!(seen.len(), SLOT_COUNT);
         assert!(seen.iter().all(|slot| *slot < SLOT_COUNT));
     }

@@ -13,6 +13,7 @@ pub mod pattern;
 pub mod position;
 pub mod presence;
 pub mod rate;
+pub mod recovery;
 pub mod refusal;
 pub mod rights;
 pub mod shard;

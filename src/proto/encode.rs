@@ -4,7 +4,7 @@ use super::json;
 use super::realtime;
 use super::sse;
 use super::ws::{self, Opcode};
-use crate::model::form::{Form, SseBody};
+use crate::model::form::{EventId, Form, SseBody};
 use crate::model::message::{Message, Payload};
 
 /// One shard's encoder: the compressor's state and a scratch buffer, shared by all connections.
@@ -21,8 +21,9 @@ impl Default for Encoder {
 }
 
 impl Encoder {
-    /// The bytes of `message` in `form`: a whole WebSocket frame or server-sent event (an event
-    /// whose `form` has no shared id lacks its `id:` line and the blank line that ends it).
+    /// The bytes of `message` in `form`: a whole WebSocket frame, an item of a poll's answer, or a
+    /// server-sent event (one whose id is the stream's own cursor lacks that line and the blank line
+    /// that ends it).
     pub fn encode(&mut self, form: Form, message: &Message) -> Vec<u8> {
         match form {
             Form::Realtime { positions, window } => {
@@ -44,11 +45,16 @@ impl Encoder {
                 }
                 frame
             }
-            Form::Sse { body, shared_id } => {
+            Form::Poll { .. } => {
+                let mut item = Vec::with_capacity(256);
+                sse::envelope(&mut item, message, true);
+                item
+            }
+            Form::Sse { body, id } => {
                 self.scratch.clear();
                 let data = match body {
                     SseBody::Native => {
-                        sse::envelope(&mut self.scratch, message);
+                        sse::envelope(&mut self.scratch, message, false);
                         &self.scratch[..]
                     }
                     SseBody::Raw => match &message.publication.payload {
@@ -63,7 +69,7 @@ impl Encoder {
                     },
                 };
                 let mut event = Vec::with_capacity(data.len() + 64);
-                if shared_id {
+                if id != EventId::Cursor {
                     sse::append_id(&mut event, &message.position);
                     sse::append_data(&mut event, data);
                     event.push(b'\n');

@@ -1,5 +1,6 @@
 //! Bytes ⇄ meaning, sans I/O: the codecs and every dialect.
 
+pub mod attributes;
 pub mod buzzpost;
 pub mod encode;
 pub mod http1;

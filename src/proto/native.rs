@@ -6,9 +6,10 @@ use std::io::Write as _;
 
 use smallvec::SmallVec;
 
+use super::attributes::Given;
 use super::json::{self, FieldError, Scanner, Value};
 use crate::model::id::MessageId;
-use crate::model::message::Payload;
+use crate::model::message::{Attributes, Payload};
 use crate::model::position::Position;
 use crate::model::refusal::{Refusal, Refused};
 
@@ -54,9 +55,12 @@ pub struct BatchMessage {
     pub topics: SmallVec<[String; 1]>,
     /// The exact bytes of any JSON value.
     pub payload: Payload,
+    /// What else is said of it.
+    pub attributes: Option<Box<Attributes>>,
 }
 
-/// Reads `{"messages":[{"topic":T,"data":any}|{"topics":[T…],"data":any}…]}`.
+/// Reads `{"messages":[{"topic":T,"data":any}|{"topics":[T…],"data":any}…]}`, each with `ttl`, `key`
+/// and `idempotencyKey` if it likes. `time_us` is now, Unix time.
 ///
 /// # Errors
 /// The first thing that is wrong, naming the message by its index. Then nothing is published.
@@ -64,6 +68,7 @@ pub fn batch(
     scanner: &mut Scanner,
     body: &[u8],
     messages_max: usize,
+    time_us: u64,
 ) -> Result<Vec<BatchMessage>, Refused> {
     let document = scanner.scan(body)?;
     let [messages] = document.root().fields(["messages"]).map_err(|error| field(error, ""))?;
@@ -72,7 +77,7 @@ pub fn batch(
     let mut batch = Vec::new();
     let mut publish_count = 0;
     for (index, element) in elements.enumerate() {
-        let message = batch_message(&element, index)?;
+        let message = batch_message(&element, index, time_us)?;
         publish_count += message.topics.len();
         if publish_count > messages_max {
             return Err(Refused::new(
@@ -91,10 +96,20 @@ pub fn batch(
     Ok(batch)
 }
 
-fn batch_message(element: &Value<'_, '_>, index: usize) -> Result<BatchMessage, Refused> {
+fn batch_message(
+    element: &Value<'_, '_>,
+    index: usize,
+    time_us: u64,
+) -> Result<BatchMessage, Refused> {
     let at = format!("messages[{index}]: ");
-    let [topic, topics, data] =
-        element.fields(["topic", "topics", "data"]).map_err(|error| field(error, &at))?;
+    let [ttl, key, repeated_as] = Given::NAMES;
+    let [topic, topics, data, ttl, key, repeated_as] = element
+        .fields(["topic", "topics", "data", ttl, key, repeated_as])
+        .map_err(|error| field(error, &at))?;
+    let attributes = Given::of_values([ttl, key, repeated_as])
+        .map_err(|name| bad(format!("{at}`{name}` has the wrong type")))?
+        .resolve(time_us)
+        .map_err(|refused| bad(format!("{at}{}", refused.detail)))?;
     let topics: SmallVec<[String; 1]> = match (topic, topics) {
         (Some(topic), None) => topic.as_str().into_iter().map(Into::into).collect(),
         (None, Some(topics)) => {
@@ -115,7 +130,7 @@ fn batch_message(element: &Value<'_, '_>, index: usize) -> Result<BatchMessage, 
         )));
     }
     let data = data.ok_or_else(|| bad(format!("{at}`data` is missing")))?;
-    Ok(BatchMessage { topics, payload: Payload::Json(data.raw().into()) })
+    Ok(BatchMessage { topics, payload: Payload::Json(data.raw().into()), attributes })
 }
 
 fn field(error: FieldError, at: &str) -> Refused {
@@ -222,11 +237,11 @@ mod tests {
         let mut scanner = Scanner::new(64);
         let body =
             br#"{"messages":[{"topic":"a","data":{"x": 1}},{"topics":["b","c"],"data":"s"}]}"#;
-        let read = batch(&mut scanner, body, 3).unwrap();
+        let read = batch(&mut scanner, body, 3, 0).unwrap();
         assert_eq!(read[0].topics.as_slice(), ["a"]);
         assert_eq!(read[0].payload, Payload::Json("{\"x\": 1}".into()));
         assert_eq!(read[1].topics.as_slice(), ["b", "c"]);
-        assert_eq!(batch(&mut scanner, body, 2).unwrap_err().refusal, Refusal::TooMany);
+        assert_eq!(batch(&mut scanner, body, 2, 0).unwrap_err().refusal, Refusal::TooMany);
     }
 
     #[test]
@@ -245,7 +260,7 @@ mod tests {
             (r#"{"messages":[{"topics":["a",1],"data":1}]}"#, "messages[0]: needs"),
             (r#"{"messages":[{"topic":"a","topics":["a"],"data":1}]}"#, "messages[0]: needs"),
         ] {
-            let refused = batch(&mut scanner, body.as_bytes(), 9).unwrap_err();
+            let refused = batch(&mut scanner, body.as_bytes(), 9, 0).unwrap_err();
             assert_eq!(refused.refusal, Refusal::BadField);
             assert!(refused.detail.starts_with(detail), "{body}: {}", refused.detail);
         }

@@ -10,6 +10,8 @@ use std::time::Duration;
 use super::encode::append_payload;
 use super::{json, realtime};
 use crate::model::message::Message;
+use crate::model::recovery::LossReason;
+use crate::model::topic::TopicName;
 use crate::stdx::clock::Timestamp;
 
 /// A comment line: keeps proxies and dead-peer detection awake, dispatches nothing.
@@ -18,16 +20,21 @@ pub const HEARTBEAT: &[u8] = b":\n";
 /// Appends the native envelope `{"topic","id","time","data"}`. A message that has a type, came over
 /// a WebSocket, or was given an id by its client, says so in `messageType`, `client` and
 /// `clientMessageId`; by these a reader of `secure/inbound` can answer.
-pub fn envelope(out: &mut Vec<u8>, message: &Message) {
+/// With `position`, that follows the time.
+pub fn envelope(out: &mut Vec<u8>, message: &Message, position: bool) {
     out.extend_from_slice(b"{\"topic\":");
     json::escape_into(out, message.publication.topic.as_str());
     // Ids and times are plain ASCII: nothing to escape. Writing to a Vec cannot fail.
     let _ = write!(
         out,
-        ",\"id\":\"{}\",\"time\":\"{}\",\"data\":",
+        ",\"id\":\"{}\",\"time\":\"{}\"",
         message.id,
         Timestamp(message.time_us / 1000)
     );
+    if position {
+        let _ = write!(out, ",\"position\":\"{}\"", message.position);
+    }
+    out.extend_from_slice(b",\"data\":");
     let publication = &message.publication;
     append_payload(out, &publication.payload);
     if let Some(message_type) = &publication.message_type {
@@ -68,6 +75,28 @@ pub fn append_id(out: &mut Vec<u8>, id: &impl Display) {
 /// first event's block, because some readers dispatch a block of its own as an empty event.
 pub fn append_retry(out: &mut Vec<u8>, retry: Duration) {
     let _ = writeln!(out, "retry: {}", retry.as_millis());
+}
+
+/// Appends the data of a `lost` event: why, and of which topics, `{"reason":S,"topics":[S…]}`.
+pub fn loss(out: &mut Vec<u8>, reason: LossReason, topics: &[TopicName]) {
+    out.extend_from_slice(b"{\"reason\":");
+    json::escape_into(out, reason.code());
+    out.extend_from_slice(b",\"topics\":[");
+    for (index, topic) in topics.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        json::escape_into(out, topic.as_str());
+    }
+    out.extend_from_slice(b"]}");
+}
+
+/// Appends a whole `lost` event with its `id:`. Readers that only ask for messages do not see it.
+pub fn append_lost(out: &mut Vec<u8>, reason: LossReason, topics: &[TopicName], id: &impl Display) {
+    append_id(out, id);
+    out.extend_from_slice(b"event: lost\ndata: ");
+    loss(out, reason, topics);
+    out.extend_from_slice(b"\n\n");
 }
 
 #[cfg(test)]

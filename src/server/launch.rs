@@ -5,25 +5,26 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::plan::{self, Plan};
 use crate::auth::{KeyRing, KeySet};
-use crate::broker::BrokerOptions;
-use crate::config::Settings;
+use crate::broker::{BrokerOptions, Parcel};
+use crate::config::{ServerOptions, Settings};
 use crate::integrations::{self, KeySetOptions, ParsedKeys};
-use crate::mesh::{self, Wake};
+use crate::mesh::{self, Port, Wake};
 use crate::model::application::Applications;
 use crate::model::id::ConnectionIds;
 use crate::model::key_board::KeyBoard;
 use crate::model::position::Epoch;
 use crate::model::shard::ShardIndex;
+use crate::model::store::StoreIdentity;
 use crate::shard::{ActiveDriver, Control, Listener, Rates, Shard, ShardSeed, Stage, somaxconn};
 use crate::stdx::clock;
 use crate::stdx::random;
+use crate::store::{self, Database, StoreOptions, StoreThread};
 use crate::telemetry::ShardCounters;
 
 /// Topics without subscribers that a shard remembers at most, for their previous offsets.
@@ -35,7 +36,7 @@ pub struct LaunchError {
     /// What was being done, and with what.
     pub doing: String,
     /// What the system said.
-    pub source: std::io::Error,
+    pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 impl std::fmt::Display for LaunchError {
@@ -46,12 +47,15 @@ impl std::fmt::Display for LaunchError {
 
 impl std::error::Error for LaunchError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.source)
+        Some(&*self.source)
     }
 }
 
-fn doing<T>(result: std::io::Result<T>, what: impl FnOnce() -> String) -> Result<T, LaunchError> {
-    result.map_err(|source| LaunchError { doing: what(), source })
+fn doing<T, E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+    result: Result<T, E>,
+    what: impl FnOnce() -> String,
+) -> Result<T, LaunchError> {
+    result.map_err(|source| LaunchError { doing: what(), source: source.into() })
 }
 
 /// Serves until told to stop.
@@ -61,14 +65,20 @@ fn doing<T>(result: std::io::Result<T>, what: impl FnOnce() -> String) -> Result
 pub fn serve(settings: Settings) -> Result<(), LaunchError> {
     // Before any thread exists, so that signals reach only the thread that waits for them.
     let signals = doing(Signals::new([SIGTERM, SIGINT]), || "installing signal handlers".into())?;
-    let stop_timeout = settings.server.stop_timeout;
     let applications = Arc::new(settings.applications);
     let plan = Plan::make(&settings.server, &settings.shard);
     plan::raise_descriptor_limit();
-    let running =
-        start(&plan, &settings.shard, &applications, settings.key_sets, settings.server.listen)?;
+    let database = settings.store.map(|options| open_store(&applications, options)).transpose()?;
+    let running = start(
+        &plan,
+        &settings.shard,
+        &applications,
+        settings.key_sets,
+        settings.server.listen,
+        database,
+    )?;
     super::greeting::print(running.address, &applications);
-    let stopped_by = wait_for_stop(signals, running, stop_timeout);
+    let stopped_by = wait_for_stop(signals, running, &settings.server);
     tracing::info!(?stopped_by, "stopped");
     Ok(())
 }
@@ -79,6 +89,29 @@ struct Running {
     threads: Vec<JoinHandle<()>>,
     wakes: Vec<Arc<Wake>>,
     control: Arc<Control>,
+    store: Option<StoreThread>,
+}
+
+/// Opens the store's file, or makes it.
+fn open_store(
+    applications: &Arc<Applications>,
+    options: StoreOptions,
+) -> Result<Database, LaunchError> {
+    let path = options.path.display().to_string();
+    doing(Database::open(Arc::clone(applications), options), || format!("opening the store {path}"))
+}
+
+/// Starts the store's thread at the mesh's last port.
+fn start_store(database: Database, port: Port<Parcel>) -> Result<StoreThread, LaunchError> {
+    let unwrap = |parcel| match parcel {
+        Parcel::Store(request) => Some(request),
+        _ => None,
+    };
+    // Durable publishes would wait for it for ever.
+    let on_panic = || std::process::abort();
+    doing(store::start(database, port, unwrap, Parcel::Stored, on_panic), || {
+        "starting the store's thread".into()
+    })
 }
 
 fn start(
@@ -87,11 +120,14 @@ fn start(
     applications: &Arc<Applications>,
     key_sets: KeySetOptions,
     listen: SocketAddr,
+    database: Option<Database>,
 ) -> Result<Running, LaunchError> {
     let count = plan.shard_count;
     let backlog = plan.backlog(somaxconn());
     let mesh = &options.mesh;
-    let ports = doing(mesh::ports(count, mesh.capacity, mesh.pending_size_max), || {
+    // The store is one more member of the mesh, behind the shards.
+    let port_count = count + u16::from(database.is_some());
+    let mut ports = doing(mesh::ports(port_count, mesh.capacity, mesh.pending_size_max), || {
         "making the mesh between shards".into()
     })?;
     let counters = ShardCounters::for_shards(usize::from(count), applications.iter().count());
@@ -103,11 +139,24 @@ fn start(
         "starting the thread that fetches key sets".into()
     })?;
     let rates = Arc::new(Rates::new(applications));
-    let identity = Identity::random();
+    let identity = Identity {
+        store: database.as_ref().map(Database::identity),
+        ..Identity::random(options.history.memory_max / usize::from(count))
+    };
+    let store_counters = database.as_ref().map(|database| Arc::clone(database.counters()));
+    let store = match (database, ports.pop_if(|_| port_count > count)) {
+        (Some(database), Some(port)) => Some(start_store(database, port)?),
+        _ => None,
+    };
     let mut address = listen;
     doing(Listener::claim(listen), || format!("listening on {listen}"))?;
-    let mut running =
-        Running { address, threads: Vec::new(), wakes: Vec::new(), control: Arc::clone(&control) };
+    let mut running = Running {
+        address,
+        threads: Vec::new(),
+        wakes: Vec::new(),
+        control: Arc::clone(&control),
+        store,
+    };
     let (ready_tx, ready_rx) = mpsc::channel();
     for (index, port) in (0..count).zip(ports) {
         let bound = Listener::bind(address, backlog, &options.socket);
@@ -127,6 +176,8 @@ fn start(
             key_ring: Arc::clone(&key_ring),
             key_board: Arc::clone(&key_board),
             rates: Arc::clone(&rates),
+            store: identity.store.map(|_| ShardIndex(count)),
+            store_counters: store_counters.clone(),
         };
         running.threads.push(spawn(
             seed,
@@ -206,13 +257,23 @@ struct Identity {
     run: u64,
     seed: u64,
     ids: ConnectionIds,
+    /// Bytes that each shard may keep in memory.
+    history_size_max: usize,
+    store: Option<StoreIdentity>,
 }
 
 impl Identity {
-    fn random() -> Identity {
+    fn random(history_size_max: usize) -> Identity {
         #[expect(clippy::cast_possible_truncation, reason = "any 32 random bits")]
         let epoch = Epoch(random::word() as u32);
-        Identity { epoch, run: random::word(), seed: random::word(), ids: ConnectionIds::random() }
+        Identity {
+            epoch,
+            run: random::word(),
+            seed: random::word(),
+            ids: ConnectionIds::random(),
+            history_size_max,
+            store: None,
+        }
     }
 
     fn broker(&self, shard: ShardIndex, shard_count: u16) -> BrokerOptions {
@@ -224,36 +285,53 @@ impl Identity {
             seed: self.seed,
             ids: self.ids.clone(),
             idle_topics_max: IDLE_TOPICS_MAX,
+            history_size_max: self.history_size_max,
+            store: self.store,
         }
     }
 }
 
-/// Waits for a signal, then for the shards; a second signal or the timeout ends the wait.
-fn wait_for_stop(mut signals: Signals, running: Running, timeout: Duration) -> &'static str {
+/// Waits for a signal, then for a balancer to notice, then for the shards; a second signal or the
+/// timeout ends the wait.
+fn wait_for_stop(signals: Signals, running: Running, options: &ServerOptions) -> &'static str {
     let tell = |stage: Stage| {
         running.control.set(stage);
         for wake in &running.wakes {
             wake.wake();
         }
     };
-    let first = signals.forever().next();
-    tracing::info!(signal = ?first, timeout = ?timeout, "stopping; a second signal stops at once");
+    let (signal_tx, signal_rx) = mpsc::channel();
+    let done_tx = signal_tx.clone();
+    let mut signals = signals;
+    std::thread::spawn(move || {
+        for _ in signals.forever() {
+            let _ = signal_tx.send("second signal");
+        }
+    });
+    let _first = signal_rx.recv();
+    let ServerOptions { stop_timeout, stop_delay, .. } = *options;
+    tracing::info!(?stop_timeout, ?stop_delay, "stopping; a second signal stops at once");
+    let ends_at = clock::now() + stop_timeout;
+    tell(Stage::Leaving);
+    if signal_rx.recv_timeout(stop_delay).is_ok() {
+        tell(Stage::Stopped);
+        return "second signal";
+    }
     tell(Stage::Draining);
-    let (done_tx, done_rx) = mpsc::channel();
     let threads = running.threads;
-    let again = done_tx.clone();
     std::thread::spawn(move || {
         for thread in threads {
             thread.join().expect("a shard that panics ends the process");
         }
         let _ = done_tx.send("drained");
     });
-    std::thread::spawn(move || {
-        if signals.forever().next().is_some() {
-            let _ = again.send("second signal");
-        }
-    });
-    let reason = done_rx.recv_timeout(timeout).unwrap_or("timeout");
+    let left = ends_at.saturating_duration_since(clock::now());
+    let reason = signal_rx.recv_timeout(left).unwrap_or("timeout");
     tell(Stage::Stopped);
+    if let Some(store) = running.store {
+        // What it acknowledged is safe already; this folds its log into the file.
+        store.stop();
+        let _ = store.join();
+    }
     reason
 }

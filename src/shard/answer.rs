@@ -2,9 +2,13 @@
 
 use smallvec::SmallVec;
 
+pub(super) use super::polling::Poll;
 use crate::broker::{Receipt, Told};
 use crate::model::application::AppIndex;
+use crate::model::position::{Epoch, Lane};
+use crate::model::recovery::LossReason;
 use crate::model::refusal::Refusal;
+use crate::model::store::{Page, StoreError};
 use crate::model::topic::TopicName;
 use crate::proto::http1::Terms;
 
@@ -40,6 +44,10 @@ pub(super) enum AnswerBody {
     Publishes(Publishes),
     /// What shards were asked, and have told so far.
     Asked(Box<Asked>),
+    /// A page of history that is coming.
+    History(Box<History>),
+    /// A long poll.
+    Poll(Box<Poll>),
 }
 
 impl AnswerBody {
@@ -49,8 +57,34 @@ impl AnswerBody {
             AnswerBody::Ready(_) => true,
             AnswerBody::Publishes(publishes) => publishes.missing == 0,
             AnswerBody::Asked(asked) => asked.missing == 0,
+            AnswerBody::History(history) => history.outcome.is_some(),
+            AnswerBody::Poll(poll) => poll.is_over,
         }
     }
+}
+
+/// A page of history on its way.
+#[derive(Debug)]
+pub(super) struct History {
+    pub(super) ticket: u32,
+    pub(super) topic: TopicName,
+    pub(super) shape: HistoryShape,
+    /// What is known to be lost whatever the page says.
+    pub(super) loss: Option<LossReason>,
+    /// Behind which offset the page was to begin.
+    pub(super) after: Option<u64>,
+    /// Makes a page's offsets positions.
+    pub(super) lane: (Epoch, Lane),
+    pub(super) outcome: Option<Result<Page, StoreError>>,
+}
+
+/// How a page of history is told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum HistoryShape {
+    /// `GET /v1/{app}/history`: as a list.
+    List,
+    /// `GET /v1/{app}/topics/{topic}`: its one message, which the client may have by this tag.
+    Latest(Option<Box<str>>),
 }
 
 /// A question or an order of administration on its way through the shards.
@@ -114,6 +148,8 @@ pub(super) enum PublishDialect {
     Single,
     /// `POST /v1/{app}/publish`: `{"results":[…]}`.
     Batch,
+    /// `POST /publish`: `ok`.
+    Simple,
 }
 
 impl Publishes {

@@ -12,11 +12,13 @@ use std::sync::Arc;
 use super::answer::Answer;
 use super::outbound::Outbound;
 use super::rates::Buckets;
+use crate::broker::StartFrom;
 use crate::model::application::AppIndex;
 use crate::model::close::CloseCause;
 use crate::model::identity::Identity;
 use crate::model::position::Cursor;
 use crate::proto::http1;
+use crate::proto::realtime;
 use crate::proto::ws::{self, Closing};
 use crate::stdx::clock::Tick;
 use crate::telemetry;
@@ -84,6 +86,8 @@ pub(super) struct Flags {
     pub(super) doomed: bool,
     /// Counted among the connections of its address.
     pub(super) admitted: bool,
+    /// Has more to catch up with, once its queue has room.
+    pub(super) catching: bool,
     /// The client knows that its token has expired.
     pub(super) expiry_told: bool,
 }
@@ -125,6 +129,10 @@ pub(super) struct WebSocketDoor {
     pub(super) closing: Closing,
     /// A new token that is being judged; nothing is taken in meanwhile.
     pub(super) presented: Option<Box<str>>,
+    /// StartFrom where on `main` was asked for, until it is subscribed.
+    pub(super) main_from: Option<Box<StartFrom>>,
+    /// A resume that is not answered in full.
+    pub(super) resuming: Option<Box<Resuming>>,
     /// What is left of its rates, where its application limits them.
     pub(super) buckets: Option<Box<Buckets>>,
 }
@@ -135,8 +143,19 @@ pub(super) struct StreamDoor {
     pub(super) app: AppIndex,
     /// Subscribes not yet answered; the head, queued behind earlier answers, leaves with the last.
     pub(super) pending: u32,
-    /// The last offset per home, when the stream's topics have several.
+    /// The last position per lane, when the stream's topics have several.
     pub(super) cursor: Option<Box<Cursor>>,
+    /// Its reader keeps an id that comes in a block without data (WHATWG HTML §9.2.6), as browsers do;
+    /// others make an empty event of it.
+    pub(super) keeps_id_without_data: bool,
+}
+
+/// A resume on its way.
+#[derive(Debug)]
+pub(super) struct Resuming {
+    /// Topics not answered yet.
+    pub(super) missing_count: u32,
+    pub(super) told: realtime::Resumed,
 }
 
 impl Connection {
@@ -166,6 +185,18 @@ impl Connection {
     /// Whether so much waits for the peer that it is not read until it has taken it.
     pub(super) fn queue_is_long(&self) -> bool {
         self.outbound.size() > self.outbound_size_max as usize / 2
+    }
+
+    /// Whether its queue has room for another page of history.
+    pub(super) fn has_room_to_catch_up(&self) -> bool {
+        self.outbound.size() <= self.outbound_size_max as usize / 4
+    }
+
+    /// What spreads the times at which clients come back: of 65,536 equal parts of the window, how
+    /// many. By the peer's port, so that one client's are always the same and many clients' differ.
+    pub(super) fn jitter(&self) -> u16 {
+        // 2^16 divided by the golden ratio: neighbouring ports land far apart.
+        self.peer.port().wrapping_mul(40_503)
     }
 
     /// Whether its queue has met the limit and its socket takes no more. What a turn has queued

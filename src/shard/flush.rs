@@ -104,6 +104,10 @@ impl Shard {
         let has_input = connection.flags.readable || !connection.unread.is_empty();
         let resumes = has_input && !connection.queue_is_long();
         let waits = connection.flags.blocked || connection.flags.held;
+        if connection.flags.catching && connection.has_room_to_catch_up() {
+            connection.flags.catching = false;
+            self.delivery.hungry.push(key);
+        }
         if !is_empty && !waits {
             self.delivery.mark_dirty(key);
         }

@@ -6,13 +6,11 @@
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd as _, OwnedFd};
 
-use super::connection::{Connection, Door, Phase};
+use super::connection::{Connection, Phase};
 use super::listener::Accepted;
 use super::readiness::Source;
-use super::run::{Shard, Stage};
-use crate::model::close::{Close, CloseCause, GOING_AWAY};
-use crate::model::refusal::{Refusal, Refused};
-use crate::proto::sse;
+use super::run::Shard;
+use crate::model::close::CloseCause;
 use crate::stdx::slab::Key;
 
 /// How long accepting pauses when descriptors or memory have run out, in milliseconds.
@@ -94,48 +92,6 @@ impl Shard {
             self.broker.end(key, self.time_us, &mut self.delivery);
             let Some(connection) = self.delivery.connections.remove(key) else { continue };
             self.delivery.counters().close(connection.door_kind(), cause);
-        }
-    }
-
-    /// Begins the stop: no new connections, every door told to go away.
-    pub(super) fn drain(&mut self) {
-        if let Some(listener) = self.listener.take() {
-            self.readiness.forget(listener.as_fd());
-        }
-        let keys: Vec<Key> = self.delivery.connections.keys().collect();
-        let close = Close::new(GOING_AWAY, "The broker is stopping; come back.");
-        for key in keys {
-            self.answer_held(key);
-            if self.close_after_answers(key) {
-                continue;
-            }
-            self.tell_when_to_return(key);
-            self.delivery.close_websocket(key, &close, CloseCause::Stopping);
-        }
-        self.stage = Stage::Draining;
-    }
-
-    /// A request whose token is not judged yet is told to come again.
-    fn answer_held(&mut self, key: Key) {
-        if let Some(Connection { door: Door::Http(door), .. }) =
-            self.delivery.connections.get_mut(key)
-            && let Some(held) = door.held.take()
-        {
-            let terms = held.request().head.terms();
-            let refused = Refused::new(Refusal::Stopping, "its token was not judged yet");
-            self.refuse_and_close(key, &refused, terms, CloseCause::Stopping, &[]);
-        }
-    }
-
-    /// A stream that ends here shall be opened again later: a bare `retry:` line, which counts as
-    /// soon as it is read and is no event (WHATWG HTML §9.2.6).
-    fn tell_when_to_return(&mut self, key: Key) {
-        let retry = self.delivery.options.sse.retry_delay;
-        if let Some(connection) = self.delivery.connections.get_mut(key)
-            && matches!(connection.door, Door::Stream(_))
-            && !connection.flags.held
-        {
-            connection.outbound.append(|out| sse::append_retry(out, retry));
         }
     }
 }

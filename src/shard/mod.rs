@@ -2,7 +2,7 @@
 //! only user of monoio and of the send ring.
 //!
 //! Inward: `readiness` → `read` → the codecs of `proto` → `dispatch` → `broker`. Outward: `broker`
-//! → `delivery` → `outbound` → `flush` → `send`, or the mesh → another shard's `inbox`. `run` is
+//! → `outlet` (with `fan_out` and `tell`) → `outbound` → `flush` → `send`, or the mesh → another shard's `inbox`. `run` is
 //! the turn that calls them in order, `runtime` parks the thread between turns.
 //!
 //! Invariants
@@ -14,12 +14,17 @@ mod answer;
 mod connection;
 mod delivery;
 mod dispatch;
+mod draining;
+mod fan_out;
 mod flush;
 mod inbox;
 mod lifecycle;
 mod listener;
 pub mod options;
 mod outbound;
+mod outlet;
+mod past;
+mod polling;
 mod rates;
 mod read;
 mod readiness;
@@ -28,6 +33,7 @@ mod respond;
 mod run;
 mod runtime;
 mod send;
+mod tell;
 mod timers;
 mod verifying;
 

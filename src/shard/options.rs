@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use crate::model::rate::Rate;
+
 /// Everything one shard needs to know; the same on every shard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Options {
@@ -26,6 +28,12 @@ pub struct Options {
     pub sse: SseOptions,
     /// Publishing by HTTP.
     pub publish: PublishOptions,
+    /// Long polling.
+    pub poll: PollOptions,
+    /// What is kept in memory.
+    pub history: HistoryOptions,
+    /// Closing connections at a stop.
+    pub drain: DrainOptions,
 }
 
 /// What parks a shard's thread and watches its sockets.
@@ -74,6 +82,9 @@ pub struct SocketOptions {
     /// [`SocketOptions::connections_max_for`]. Beyond it a socket is accepted and closed at once.
     /// Key `shards.connections_max`.
     pub connections_max: Option<usize>,
+    /// Sockets that this shard accepts; beyond it they wait in the accept queue. `None` = as fast
+    /// as the turn's budget allows. Key `shards.accept_rate`.
+    pub accept_rate: Option<Rate>,
     /// `SO_RCVBUF` in bytes; `None` = the kernel's choice. Key `shards.socket.receive_size`.
     pub receive_size: Option<usize>,
     /// `SO_SNDBUF` in bytes; `None` = the kernel's choice. Key `shards.socket.send_size`.
@@ -113,6 +124,7 @@ impl Default for SocketOptions {
         SocketOptions {
             backlog: i32::MAX,
             connections_max: None,
+            accept_rate: None,
             receive_size: None,
             send_size: None,
         }
@@ -229,8 +241,18 @@ pub struct SseOptions {
     /// What `retry:` tells the client to wait before it reconnects, whole milliseconds. Key
     /// `sse.retry_delay`.
     pub retry_delay: Duration,
+    /// At most this much is added to `retry_delay`, at random per client, whole milliseconds. Key
+    /// `sse.retry_jitter`.
+    pub retry_jitter: Duration,
     /// Topics of one stream; over it 400 `too_many`. Key `sse.topics_max`.
     pub topics_max: usize,
+}
+
+impl SseOptions {
+    /// When a client is to return whose share of the jitter is so many 65,536ths.
+    pub(super) fn retry(&self, jitter: u16) -> Duration {
+        self.retry_delay + self.retry_jitter * u32::from(jitter) / 65_536
+    }
 }
 
 impl Default for SseOptions {
@@ -238,6 +260,7 @@ impl Default for SseOptions {
         SseOptions {
             heartbeat_interval: Duration::from_secs(15),
             retry_delay: Duration::from_secs(2),
+            retry_jitter: Duration::from_secs(3),
             topics_max: 256,
         }
     }
@@ -255,6 +278,60 @@ pub struct PublishOptions {
 impl Default for PublishOptions {
     fn default() -> Self {
         PublishOptions { messages_max: 1024, body_size_max: 4 * MIB }
+    }
+}
+
+/// Long polling. The simple form's topic is in [`crate::model::application::Applications`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PollOptions {
+    /// Longest wait for a message, to which a larger `wait` is cut; then the answer is empty. Key
+    /// `poll.wait_max`.
+    pub wait_max: Duration,
+    /// Messages of one answer, 1–1000; further ones come with the next poll. Key
+    /// `poll.messages_max`.
+    pub messages_max: usize,
+    /// Bytes of one answer beyond which no message is added; its first is sent whatever its size.
+    /// Key `poll.size_max`.
+    pub size_max: usize,
+    /// Topics of one poll; over it 400 `too_many`. Key `poll.topics_max`.
+    pub topics_max: usize,
+}
+
+impl Default for PollOptions {
+    fn default() -> Self {
+        PollOptions {
+            wait_max: Duration::from_secs(25),
+            messages_max: 100,
+            size_max: MIB,
+            topics_max: 256,
+        }
+    }
+}
+
+/// What is kept in memory for those who come back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct HistoryOptions {
+    /// Bytes that all shards together keep; each has an equal share, at which its oldest messages
+    /// go, whatever their topic's own limits. Key `history.memory_max`.
+    pub memory_max: usize,
+}
+
+impl Default for HistoryOptions {
+    fn default() -> Self {
+        HistoryOptions { memory_max: 256 * MIB }
+    }
+}
+
+/// Closing connections at a stop.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DrainOptions {
+    /// Time over which the closes are spread; zero = all at once. Key `server.stop_spread`.
+    pub spread: Duration,
+}
+
+impl Default for DrainOptions {
+    fn default() -> Self {
+        DrainOptions { spread: Duration::from_secs(2) }
     }
 }
 

@@ -118,6 +118,12 @@ impl Shard {
             // Its request waits for its token to be judged; the answer to it is the last.
             return;
         }
+        if let Door::Http(door) = &connection.door
+            && door.poll().is_some()
+        {
+            // Nobody is behind a poll that has shut its side, or it would wait in vain.
+            return self.delivery.doom(key, CloseCause::Peer);
+        }
         let cause = match connection.phase {
             // Its last answers are on their way; the flush that sends them ends it.
             Phase::Closing(_)

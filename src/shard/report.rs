@@ -127,6 +127,7 @@ fn write_entry(out: &mut Vec<u8>, entry: &ConnectionEntry) {
     let _ = write!(out, "\"id\":\"{}\",\"subject\":", entry.id);
     escape_into(out, &entry.subject);
     let door = match entry.form {
+        Form::Poll { .. } => "poll",
         Form::Realtime { .. } => "websocket",
         Form::Sse { .. } => "sse",
     };

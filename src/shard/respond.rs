@@ -6,7 +6,7 @@ use http::StatusCode;
 use smallvec::SmallVec;
 
 use super::answer::{Answer, AnswerBody, Cors, PublishDialect, Publishes};
-use super::report;
+use super::{past, polling, report};
 use crate::model::application::Applications;
 use crate::model::application::CorsOrigins;
 use crate::model::refusal::{Refusal, Refused};
@@ -28,6 +28,14 @@ pub(super) fn write(
         AnswerBody::Publishes(publishes) => {
             let fields = cors_fields(answer.cors, applications);
             write_publishes(out, &publishes, answer.terms, date, &fields);
+        }
+        AnswerBody::History(history) => {
+            let fields = cors_fields(answer.cors, applications);
+            past::write(out, &history, answer.terms, date, &fields);
+        }
+        AnswerBody::Poll(poll) => {
+            let fields = cors_fields(answer.cors, applications);
+            polling::write(out, &poll, answer.terms, date, &fields);
         }
         AnswerBody::Asked(asked) => {
             let fields = cors_fields(answer.cors, applications);
@@ -77,9 +85,13 @@ fn write_publishes(
     let refused = publishes.outcomes.iter().flatten().find_map(|outcome| outcome.as_ref().err());
     let mut body = Vec::with_capacity(128 * publishes.outcomes.len());
     match (publishes.dialect, refused) {
-        (PublishDialect::Single, Some(refusal)) => {
+        (PublishDialect::Single | PublishDialect::Simple, Some(refusal)) => {
             let refused = Refused::new(*refusal, "the message was not published; send it again");
             return problem(out, &refused, terms, date, fields);
+        }
+        (PublishDialect::Simple, None) => {
+            let response = Response::start(out, StatusCode::OK, terms, date);
+            return with_fields(response, fields).finish("text/plain;charset=utf-8", b"ok");
         }
         (PublishDialect::Single, None) => append_outcomes(&mut body, publishes),
         (PublishDialect::Batch, _) => {

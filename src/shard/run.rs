@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use super::delivery::Delivery;
+use super::draining::Draining;
 use super::listener::Listener;
 use super::options::Options;
 use super::rates::Rates;
@@ -26,6 +27,7 @@ use crate::mesh::{Port, Wake};
 use crate::model::application::Applications;
 use crate::model::close::CloseCause;
 use crate::model::key_board::KeyBoard;
+use crate::model::shard::ShardIndex;
 use crate::proto::encode::Encoder;
 use crate::proto::http1::{Date, Scratch};
 use crate::proto::json::Scanner;
@@ -33,13 +35,16 @@ use crate::proto::ws::Inflater;
 use crate::stdx::clock::{self, Clock};
 use crate::stdx::slab::{Key, Slab};
 use crate::stdx::wheel::Wheel;
-use crate::telemetry::{RateLimit, ShardCounters};
+use crate::telemetry::{RateLimit, ShardCounters, StoreCounters};
 
 /// Deepest nesting of JSON that is taken in.
 const JSON_DEPTH_MAX: usize = 128;
 
 /// Longest park. Ticks compare over 24 days only, so the wheel has to be turned before.
 const PARK_MAX: Duration = Duration::from_hours(1);
+
+/// Sessions that get a page of history per turn; the others wait for the next.
+const CATCH_UPS_PER_TURN_MAX: usize = 64;
 
 /// How soon a full queue of another shard is tried again.
 const MESH_RETRY: Duration = Duration::from_millis(1);
@@ -50,10 +55,12 @@ const MESH_RETRY: Duration = Duration::from_millis(1);
 pub enum Stage {
     /// Serving.
     Running = 0,
+    /// Serving, but not ready for new clients any more.
+    Leaving = 1,
     /// Not accepting; connections are being closed.
-    Draining = 1,
+    Draining = 2,
     /// Leave at once.
-    Stopped = 2,
+    Stopped = 3,
 }
 
 /// What the process tells its shards while they run, and they each other.
@@ -87,7 +94,8 @@ impl Control {
     pub fn stage(&self) -> Stage {
         match self.stage.load(Ordering::Acquire) {
             0 => Stage::Running,
-            1 => Stage::Draining,
+            1 => Stage::Leaving,
+            2 => Stage::Draining,
             _ => Stage::Stopped,
         }
     }
@@ -120,6 +128,10 @@ pub struct ShardSeed {
     pub key_board: Arc<KeyBoard<KeySet>>,
     /// Rates that all shards share.
     pub rates: Arc<Rates>,
+    /// The store's place in the mesh, where there is one.
+    pub store: Option<ShardIndex>,
+    /// Its counters.
+    pub store_counters: Option<Arc<StoreCounters>>,
 }
 
 /// One shard on its own thread.
@@ -144,6 +156,7 @@ pub struct Shard {
     pub(super) connections_max: usize,
     pub(super) stage: Stage,
     pub(super) started_unix_ms: u64,
+    pub(super) store_counters: Option<Arc<StoreCounters>>,
     /// Wall clock of this turn, Unix microseconds.
     pub(super) time_us: u64,
     ready: Vec<Ready>,
@@ -153,6 +166,8 @@ pub struct Shard {
     wake: Arc<Wake>,
     accept_resumes: Option<Instant>,
     deliver_since: Option<Instant>,
+    /// Connections that the stop has still to close.
+    pub(super) draining: Option<Draining>,
     /// The stop has ended this shard's last connection.
     is_drained: bool,
     /// Another shard's queue is full and batches wait here.
@@ -203,6 +218,9 @@ impl Shard {
             doomed: Vec::new(),
             retired: Vec::new(),
             arrived: Vec::new(),
+            hungry: Vec::new(),
+            polls_touched: Vec::new(),
+            store: seed.store,
             revocations: Vec::new(),
             delivered: Vec::new(),
             date: Date::new(time_us / 1_000_000),
@@ -229,6 +247,7 @@ impl Shard {
             connections_max: seed.connections_max,
             stage: Stage::Running,
             started_unix_ms: seed.started_unix_ms,
+            store_counters: seed.store_counters,
             time_us,
             ready: Vec::new(),
             again: Vec::new(),
@@ -237,6 +256,7 @@ impl Shard {
             wake,
             accept_resumes: None,
             deliver_since: None,
+            draining: None,
             is_drained: false,
             mesh_is_behind: false,
         })
@@ -246,8 +266,8 @@ impl Shard {
         loop {
             let has_more = self.turn();
             match self.control.stage() {
-                Stage::Draining if self.stage == Stage::Running => {
-                    self.drain();
+                stage @ (Stage::Leaving | Stage::Draining) if self.stage != stage => {
+                    self.enter_stage(stage);
                     continue;
                 }
                 Stage::Draining if self.delivery.connections.is_empty() && !self.is_drained => {
@@ -259,7 +279,7 @@ impl Shard {
                         return;
                     }
                 }
-                Stage::Running | Stage::Draining => {}
+                Stage::Running | Stage::Leaving | Stage::Draining => {}
                 Stage::Stopped => return,
             }
             if has_more {
@@ -282,13 +302,16 @@ impl Shard {
         self.delivery.date.set(self.time_us / 1_000_000);
         self.take_ready();
         self.verify_waiting();
+        self.catch_up();
         self.read_listed();
         self.drain_inbox();
         self.keep_revocations();
         self.run_timers();
         self.broker.run_timers(self.time_us, &mut self.delivery);
         self.welcome_arrivals();
+        self.drain_due(began);
         self.deliver_runs(began);
+        self.finish_polls();
         self.flush_mesh();
         self.flush();
         self.delivery.observe_latencies(clock::unix_us());
@@ -297,6 +320,7 @@ impl Shard {
         self.count_turn(began);
         !self.delivery.again.is_empty()
             || !self.delivery.dirty.is_empty()
+            || !self.delivery.hungry.is_empty()
             || self.verifying.has_work()
             || !self.delivery.port.inbox_is_empty()
     }
@@ -350,6 +374,17 @@ impl Shard {
         self.delivery.again = listed;
     }
 
+    /// Sessions whose queues have room get their next page of history, up to the turn's budget.
+    fn catch_up(&mut self) {
+        let mut hungry = std::mem::take(&mut self.delivery.hungry);
+        let budget = hungry.len().min(CATCH_UPS_PER_TURN_MAX);
+        for key in hungry.drain(..budget) {
+            self.broker.catch_up(key, &mut self.delivery);
+        }
+        hungry.append(&mut self.delivery.hungry);
+        self.delivery.hungry = hungry;
+    }
+
     /// Runs one connection's handling; a panic in it ends that connection.
     pub(super) fn guard(&mut self, key: Key, handle: fn(&mut Shard, Key)) {
         // What a panic may leave behind: this connection's state (it is removed) and the taken
@@ -391,12 +426,17 @@ impl Shard {
         let until = |at: Instant| at.saturating_duration_since(now);
         let deliver = self.deliver_since.map(|since| until(since + delay_max));
         let accept = self.accept_resumes.map(until);
+        let drain = self.draining.as_ref().map(|draining| until(draining.next_due()));
         let mesh = self.mesh_is_behind.then_some(MESH_RETRY);
         let broker = self
             .broker
             .next_due_us()
             .map(|due_us| Duration::from_micros(due_us.saturating_sub(clock::unix_us())));
-        [timer, deliver, accept, mesh, broker].into_iter().flatten().min().unwrap_or(PARK_MAX)
+        [timer, deliver, accept, drain, mesh, broker]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(PARK_MAX)
     }
 
     pub(super) fn pause_accepting(&mut self, pause_ms: u64) {

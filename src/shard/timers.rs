@@ -35,6 +35,8 @@ enum Due {
     Ping,
     /// Send a WebSocket close for silence.
     CloseIdle,
+    /// A long poll has waited long enough.
+    PollOver,
     /// Send an event stream's heartbeat.
     Heartbeat,
     /// Tell the client that its token has expired.
@@ -110,6 +112,7 @@ impl Shard {
                 let close = Close::new(NORMAL, "Nothing was heard for the idle timeout.");
                 self.delivery.close_websocket(key, &close, CloseCause::Idle);
             }
+            Due::PollOver => self.poll_is_over(key),
             Due::Heartbeat => self.heartbeat(key),
             Due::TellExpired => self.tell_expired(key),
             Due::CloseExpired => {
@@ -204,6 +207,10 @@ fn silence(connection: &Connection, rules: Rules<'_>) -> Due {
         Phase::Open => match &connection.door {
             Door::Http(door) => {
                 let http = &options.http;
+                if let Some(poll) = door.poll() {
+                    let is_over = poll.over_at.is_due(now);
+                    return if is_over { Due::PollOver } else { Due::Later(poll.over_at) };
+                }
                 match door.decoder.progress() {
                     _ if !door.answers.is_empty() || door.held.is_some() => {
                         Due::Later(now.after(http.head_timeout))
@@ -288,6 +295,8 @@ mod tests {
             welcomed: true,
             closing: Closing::Open,
             presented: None,
+            main_from: None,
+            resuming: None,
             buckets: None,
         });
         let options = Options::default();

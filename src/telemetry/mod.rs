@@ -10,6 +10,7 @@ pub mod log;
 pub mod metrics;
 pub mod process;
 pub mod rate_limit;
+pub mod store;
 
 pub use counters::{Door, PublishDoor, ShardCounters};
 pub use histogram::Histogram;
@@ -17,3 +18,4 @@ pub use log::{LogFormat, LogOptions};
 pub use metrics::render;
 pub use process::ProcessStats;
 pub use rate_limit::RateLimit;
+pub use store::StoreCounters;

@@ -3,7 +3,7 @@
 use crate::tokens::{Token, tokens};
 
 /// A layer and the layers it may name; its own name goes without saying.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("stdx", &[]),
     ("model", &["stdx"]),
     ("proto", &["stdx", "model"]),
@@ -13,9 +13,21 @@ const LAYERS: [(&str, &[&str]); 11] = [
     ("mesh", &["stdx", "model"]),
     ("shard", &["stdx", "model", "proto", "auth", "broker", "telemetry", "mesh"]),
     ("integrations", &["stdx", "model", "telemetry", "mesh"]),
+    ("store", &["stdx", "model", "telemetry", "mesh"]),
     (
         "config",
-        &["stdx", "model", "proto", "auth", "broker", "telemetry", "mesh", "shard", "integrations"],
+        &[
+            "stdx",
+            "model",
+            "proto",
+            "auth",
+            "broker",
+            "telemetry",
+            "mesh",
+            "shard",
+            "integrations",
+            "store",
+        ],
     ),
     (
         "server",
@@ -29,18 +41,20 @@ const LAYERS: [(&str, &[&str]); 11] = [
             "mesh",
             "shard",
             "integrations",
+            "store",
             "config",
         ],
     ),
 ];
 
 /// Crates and the one layer that names them.
-const CONFINED: [(&str, &str); 8] = [
+const CONFINED: [(&str, &str); 9] = [
     ("monoio", "shard"),
     ("io_uring", "shard"),
     ("jsonwebtoken", "auth"),
     ("subtle", "auth"),
     ("tokio", "integrations"),
+    ("rusqlite", "store"),
     ("tracing_subscriber", "telemetry"),
     ("toml", "config"),
     ("clap", "server"),
@@ -215,6 +229,8 @@ fn planted_violations_are_found() {
             "use io_uring::IoUring;",
             "line 1: io_uring is named outside of shard",
         ),
+        ("src/broker/home.rs", "rusqlite::Row", "line 1: rusqlite is named outside of store"),
+        ("src/store/row.rs", "use crate::broker::Home;", "line 1: store names broker"),
         ("src/attic/a.rs", "", "attic is no layer; add it to the table with what it may name"),
     ];
     for (path, source, expected) in cases {

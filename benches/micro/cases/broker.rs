@@ -9,19 +9,22 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use fanwire::broker::{
-    Arrival, Broker, BrokerOptions, Member, Outlet, Parcel, Receipt, ReplyTo, SubscribeOutcome,
-    Told,
+    Arrival, Broker, BrokerOptions, Member, Outlet, Parcel, Receipt, ReplyTo, StartFrom,
+    SubscribeOutcome, Told,
 };
 use fanwire::model::application::{AppIndex, Application, Applications};
 use fanwire::model::close::CloseCause;
+use fanwire::model::family::SlowConsumer;
 use fanwire::model::form::Form;
 use fanwire::model::id::ConnectionIds;
 use fanwire::model::identity::{Identity, Revocation};
 use fanwire::model::message::Message;
 use fanwire::model::position::{Epoch, Position};
+use fanwire::model::recovery::{LossReason, Recovery};
 use fanwire::model::refusal::Refusal;
 use fanwire::model::rights::Rights;
 use fanwire::model::shard::ShardIndex;
+use fanwire::model::store::{Page, StoreError, StoreRequest};
 use fanwire::model::topic::TopicName;
 use fanwire::proto::encode::Encoder;
 use fanwire::stdx::slab::Key;
@@ -59,7 +62,14 @@ impl Queues {
 }
 
 impl Outlet for Queues {
-    fn deliver(&mut self, form: Form, run: &[Arc<Message>], members: &[Member]) {
+    fn deliver(
+        &mut self,
+        form: Form,
+        run: &[Arc<Message>],
+        members: &[Member],
+        _policy: SlowConsumer,
+        _stalled: &mut Vec<u32>,
+    ) {
         let [message] = run else { panic!("one publish per turn") };
         message.form(form, |message| self.encoder.encode(form, message));
         let block = Rc::new(Block::Message(Arc::clone(message), form));
@@ -81,7 +91,38 @@ impl Outlet for Queues {
         unreachable!("no private topic here")
     }
 
-    fn subscribed(&mut self, _session: Key, _ticket: u32, _topic: &TopicName, _at: Position) {
+    fn catch_up(&mut self, _session: Key, _form: Form, _messages: &[Arc<Message>]) {
+        unreachable!("nobody gives a position here")
+    }
+
+    fn wants_more(&mut self, _session: Key) {
+        unreachable!("nobody gives a position here")
+    }
+
+    fn lost(&mut self, _: Key, _: &[TopicName], _: Position, _: LossReason) {
+        unreachable!("nobody gives a position here")
+    }
+
+    fn fetched(&mut self, _to: ReplyTo, _outcome: Result<Page, StoreError>) {
+        unreachable!("nobody reads history here")
+    }
+
+    fn store(&mut self, _request: StoreRequest) {
+        unreachable!("no topic is durable here")
+    }
+
+    fn store_has_room(&self) -> bool {
+        false
+    }
+
+    fn subscribed(
+        &mut self,
+        _session: Key,
+        _ticket: u32,
+        _topics: &[TopicName],
+        _at: Position,
+        _recovery: Option<Recovery>,
+    ) {
         self.subscribed_count += 1;
     }
 
@@ -128,7 +169,8 @@ pub(crate) fn fan_out<const COUNT: u32>() -> Op {
             is_present: true,
         };
         broker.begin(session, arrival, 0, &mut queues);
-        let outcome = broker.subscribe(session, prototype.topic.clone(), 0, &mut queues);
+        let outcome =
+            broker.subscribe(session, prototype.topic.clone(), 0, &StartFrom::Now, &mut queues);
         assert_eq!(outcome, SubscribeOutcome::Accepted);
         queues.owed.push(Outbound::default());
     }
@@ -156,6 +198,8 @@ fn broker() -> Broker {
         seed: 1,
         ids: ConnectionIds::random(),
         idle_topics_max: 1000,
+        history_size_max: 256 << 20,
+        store: None,
     };
     Broker::new(options, Arc::new(Applications::new(vec![application], None)))
 }

@@ -51,7 +51,7 @@ pub(crate) fn batch<const COUNT: usize>() -> Op {
     body.push_str("]}");
     let mut scanner = Scanner::new(DEPTH_MAX);
     Box::new(move || {
-        native::batch(&mut scanner, body.as_bytes(), COUNT).expect("a valid batch").len()
+        native::batch(&mut scanner, body.as_bytes(), COUNT, 0).expect("a valid batch").len()
     })
 }
 

@@ -1,7 +1,7 @@
 //! A message made into the bytes of its wire forms, once for all its subscribers.
 
 use fanwire::model::application::AppIndex;
-use fanwire::model::form::{Form, SseBody};
+use fanwire::model::form::{EventId, Form, SseBody};
 use fanwire::model::id::MessageId;
 use fanwire::model::message::{Message, Payload, Publication};
 use fanwire::model::position::{Epoch, Lane, Position};
@@ -13,7 +13,7 @@ use super::{Op, text};
 
 /// A server-sent event with the native envelope.
 pub(crate) fn event<const SIZE: usize>() -> Op {
-    encode(SIZE, Form::Sse { body: SseBody::Native, shared_id: true })
+    encode(SIZE, Form::Sse { body: SseBody::Native, id: EventId::Position })
 }
 
 /// A WebSocket frame with the Realtime envelope.

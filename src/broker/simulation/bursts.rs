@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::ears::Ears;
 use crate::broker::{Arrival, Broker, BrokerOptions};
 use crate::model::application::{AppIndex, Application, Applications, PresenceOptions};
+use crate::model::family::{Family, HistoryLimits};
 use crate::model::form::Form;
 use crate::model::id::ConnectionIds;
 use crate::model::identity::Identity;
@@ -17,7 +18,9 @@ use crate::stdx::slab::Key;
 #[test]
 fn a_turn_tells_so_many_goings_and_the_next_the_rest() {
     let presence = PresenceOptions { debounce_ms: 2, ..PresenceOptions::default() };
-    let application = Application { presence, ..Application::new("a") };
+    let unkept = Family { history: HistoryLimits::NONE, ..Family::default() };
+    let families = vec![unkept];
+    let application = Application { presence, families, ..Application::new("a") };
     let ids = ConnectionIds::random();
     let options = BrokerOptions {
         shard: ShardIndex(0),
@@ -27,6 +30,8 @@ fn a_turn_tells_so_many_goings_and_the_next_the_rest() {
         seed: 1,
         ids: ids.clone(),
         idle_topics_max: 10,
+        history_size_max: 1 << 20,
+        store: None,
     };
     let applications = Arc::new(Applications::new(vec![application], None));
     let mut broker = Broker::new(options, applications);

@@ -7,12 +7,15 @@ use std::sync::Arc;
 use crate::broker::{Member, Outlet, Parcel, Receipt, ReplyTo, Told};
 use crate::model::application::AppIndex;
 use crate::model::close::CloseCause;
+use crate::model::family::SlowConsumer;
 use crate::model::form::Form;
 use crate::model::identity::Revocation;
 use crate::model::message::Message;
 use crate::model::position::Position;
+use crate::model::recovery::{LossReason, Recovery};
 use crate::model::refusal::Refusal;
 use crate::model::shard::ShardIndex;
+use crate::model::store::{Page, StoreError, StoreRequest};
 use crate::model::topic::TopicName;
 use crate::stdx::slab::Key;
 
@@ -40,7 +43,14 @@ pub(super) struct Ears {
 }
 
 impl Outlet for Ears {
-    fn deliver(&mut self, form: Form, run: &[Arc<Message>], members: &[Member]) {
+    fn deliver(
+        &mut self,
+        form: Form,
+        run: &[Arc<Message>],
+        members: &[Member],
+        _policy: SlowConsumer,
+        _stalled: &mut Vec<u32>,
+    ) {
         assert!(!run.is_empty() && !members.is_empty(), "deliveries of nothing or to nobody");
         self.happened.push(Happened::Delivered(form, run.to_vec(), members.to_vec()));
     }
@@ -57,7 +67,40 @@ impl Outlet for Ears {
         self.happened.push(Happened::Private(session, Arc::clone(message)));
     }
 
-    fn subscribed(&mut self, session: Key, ticket: u32, topic: &TopicName, at: Position) {
+    fn catch_up(&mut self, _session: Key, _form: Form, _messages: &[Arc<Message>]) {
+        unreachable!("nobody here gives a position");
+    }
+
+    fn wants_more(&mut self, _session: Key) {
+        unreachable!("nobody here gives a position");
+    }
+
+    fn lost(&mut self, _: Key, _: &[TopicName], _: Position, _: LossReason) {
+        unreachable!("nobody here gives a position");
+    }
+
+    fn fetched(&mut self, _to: ReplyTo, _outcome: Result<Page, StoreError>) {
+        unreachable!("nobody here reads history");
+    }
+
+    fn store(&mut self, _request: StoreRequest) {
+        unreachable!("no topic here is durable");
+    }
+
+    fn store_has_room(&self) -> bool {
+        false
+    }
+
+    fn subscribed(
+        &mut self,
+        session: Key,
+        ticket: u32,
+        topics: &[TopicName],
+        at: Position,
+        recovery: Option<Recovery>,
+    ) {
+        assert_eq!(recovery, None, "nobody here gives a position");
+        let [topic] = topics else { panic!("one topic is asked for at a time") };
         self.happened.push(Happened::Subscribed(session, ticket, topic.clone(), at));
     }
 

@@ -144,6 +144,8 @@ impl World {
                 seed,
                 ids: ids.clone(),
                 idle_topics_max,
+                history_size_max: 1 << 20,
+                store: None,
             };
             Broker::new(options, Arc::clone(&applications))
         };

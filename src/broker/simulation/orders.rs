@@ -249,6 +249,7 @@ impl World {
             streams: living.len() as u64 - websockets,
             subscriptions: living.iter().map(|s| s.subscribed().count() as u64).sum(),
             topics: counts.len() as u64,
+            polls: 0,
         };
         assert_eq!(self.ask_all(&Ask::Counts { app }, 1), Told::Counts(expected));
         let told = tallies.into_iter().map(|Tally { name, count }| (name, count));

@@ -12,7 +12,7 @@ use super::model::{Session, World};
 use super::steps::APP_COUNT;
 use crate::model::application::{AppIndex, Application, Applications, SameSubject};
 use crate::model::close::CloseCause;
-use crate::model::form::{Form, SseBody};
+use crate::model::form::{EventId, Form, SseBody};
 use crate::model::identity::Identity;
 use crate::model::message::{Message, Payload};
 use crate::model::rights::Rights;
@@ -209,7 +209,7 @@ impl World {
         for app in (0..APP_COUNT).map(AppIndex) {
             let shard = self.random.below(self.brokers.len());
             let identity = Arc::new(Identity::without_token(Rights::every_topic()));
-            let form = Form::Sse { body: SseBody::Native, shared_id: false };
+            let form = Form::Sse { body: SseBody::Native, id: EventId::Cursor };
             let key = self.begin_session(shard, app, form, identity, false, true);
             self.subscribe_to(shard, key, &TopicName::new("secure/inbound").unwrap());
             self.told.observers.push((shard, key));

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::model::{Published, SUBSCRIPTIONS_MAX, Session, World};
-use crate::broker::{Arrival, Parcel, ReplyTo, SubscribeOutcome};
+use crate::broker::{Arrival, Parcel, ReplyTo, StartFrom, SubscribeOutcome};
 use crate::model::application::AppIndex;
-use crate::model::form::{Form, SseBody};
+use crate::model::form::{EventId, Form, SseBody};
 use crate::model::identity::Identity;
 use crate::model::message::{Payload, Publication};
 use crate::model::rights::Rights;
@@ -71,7 +71,7 @@ impl World {
         let form = match self.random.below(3) {
             0 => Form::Realtime { positions: false, window: None },
             1 => Form::Realtime { positions: true, window: Some(15) },
-            _ => Form::Sse { body: SseBody::Native, shared_id: true },
+            _ => Form::Sse { body: SseBody::Native, id: EventId::Position },
         };
         let is_present = matches!(form, Form::Realtime { .. });
         let identity = self.identity();
@@ -171,7 +171,8 @@ impl World {
         let (known, count) = (session.topics.contains_key(topic), session.topics.len());
         session.topics.entry(topic.clone()).or_default().owed.push(ticket);
         let ears = &mut self.ears[shard];
-        let outcome = self.brokers[shard].subscribe(key, topic.clone(), ticket, ears);
+        let outcome =
+            self.brokers[shard].subscribe(key, topic.clone(), ticket, &StartFrom::Now, ears);
         if outcome == SubscribeOutcome::TooMany {
             // Waits count one by one, so that the limit may come early, never late.
             let session = self.sessions[shard].get_mut(key).unwrap();

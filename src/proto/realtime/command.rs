@@ -5,13 +5,14 @@
 use std::borrow::Cow;
 
 use crate::model::refusal::{Refusal, Refused};
+use crate::proto::attributes::Given;
 use crate::proto::json::{FieldError, Scanner, Value};
 
 /// One client frame.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command<'a> {
-    /// `{"type":"subscribe","data":{"topic":T}}`
-    Subscribe(Cow<'a, str>),
+    /// `{"type":"subscribe","data":{"topic":T,"position"?:P,"latest"?:bool}}`; the latter two are ours.
+    Subscribe(Subscribe<'a>),
     /// `{"type":"unsubscribe","data":{"topic":T}}`
     Unsubscribe(Cow<'a, str>),
     /// `{"type":"publish","data":{…}}`
@@ -21,6 +22,32 @@ pub enum Command<'a> {
     /// `{"type":"authenticate","data":{"token":T}}`: a new token for the open connection. Ours; the
     /// platform has no such frame.
     Authenticate(Cow<'a, str>),
+    /// `{"type":"ticket"}`: a resume ticket is wanted. Ours.
+    Ticket,
+    /// `{"type":"resume","data":{"ticket"?:S,"topics"?:{T:P|null,…}}}`: all these topics from these
+    /// positions. Ours.
+    Resume(Resume<'a>),
+}
+
+/// What a `subscribe` frame carries.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Subscribe<'a> {
+    /// To what.
+    pub topic: Cow<'a, str>,
+    /// Behind which position on.
+    pub position: Option<Cow<'a, str>>,
+    /// Whether the latest messages come first; a position counts more.
+    pub latest: bool,
+}
+
+/// What a `resume` frame carries.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Resume<'a> {
+    /// As it was issued.
+    pub ticket: Option<Cow<'a, str>>,
+    /// Topics with the last position received, which counts more than the ticket's; `None` for what
+    /// is published from now on.
+    pub topics: Vec<(Cow<'a, str>, Option<Cow<'a, str>>)>,
 }
 
 /// What a `publish` or `message` frame carries.
@@ -36,6 +63,8 @@ pub struct Publish<'a> {
     pub payload: &'a str,
     /// The client's own id for it.
     pub id: Option<Cow<'a, str>>,
+    /// `ttl`, `key` and `idempotencyKey`. Ours.
+    pub attributes: Given<'a>,
 }
 
 /// The body of `POST /api/topics/{appId}/publish`.
@@ -58,7 +87,7 @@ pub enum CommandError {
     Shape,
     /// A field is missing or of another type.
     Field(&'static str),
-    /// `type` is none of the five.
+    /// `type` is none of the seven.
     Type,
 }
 
@@ -79,9 +108,13 @@ pub fn parse_command<'a>(
     let document = scanner.scan(text.as_bytes()).map_err(|_error| CommandError::Json)?;
     let [kind, data] = document.root().fields(["type", "data"])?;
     let kind = required(kind, "type")?;
+    if kind == "ticket" {
+        return Ok(Command::Ticket);
+    }
     let data = data.ok_or(CommandError::Field("data"))?;
     match kind.as_ref() {
-        "subscribe" => Ok(Command::Subscribe(topic_of(&data)?)),
+        "subscribe" => subscribe(&data).map(Command::Subscribe),
+        "resume" => resume(&data).map(Command::Resume),
         "unsubscribe" => Ok(Command::Unsubscribe(topic_of(&data)?)),
         "publish" => {
             let topic = topic_of(&data)?;
@@ -122,20 +155,45 @@ pub fn parse_http_publish<'a>(
     })
 }
 
+fn subscribe<'a>(data: &Value<'a, '_>) -> Result<Subscribe<'a>, CommandError> {
+    let [topic, position, latest] = data.fields(["topic", "position", "latest"])?;
+    Ok(Subscribe {
+        topic: required(topic, "topic")?,
+        position: optional(position, "position")?,
+        latest: flag(latest.as_ref()).ok_or(CommandError::Field("latest"))?,
+    })
+}
+
+fn resume<'a>(data: &Value<'a, '_>) -> Result<Resume<'a>, CommandError> {
+    let [ticket, topics] = data.fields(["ticket", "topics"])?;
+    let ticket = optional(ticket, "ticket")?;
+    let topics = match topics.filter(|topics| !topics.is_null()) {
+        None => Vec::new(),
+        Some(topics) => topics
+            .members()
+            .ok_or(CommandError::Field("topics"))?
+            .map(|(topic, position)| Ok((topic, optional(Some(position), "topics")?)))
+            .collect::<Result<_, CommandError>>()?,
+    };
+    Ok(Resume { ticket, topics })
+}
+
 fn topic_of<'a>(data: &Value<'a, '_>) -> Result<Cow<'a, str>, CommandError> {
     let [topic] = data.fields(["topic"])?;
     required(topic, "topic")
 }
 
 fn publish<'a>(data: &Value<'a, '_>, topic: Cow<'a, str>) -> Result<Publish<'a>, CommandError> {
-    let [message_type, compress, payload, id] =
-        data.fields(["messageType", "compress", "payload", "id"])?;
+    let [ttl, key, repeated_as] = Given::NAMES;
+    let [message_type, compress, payload, id, ttl, key, repeated_as] =
+        data.fields(["messageType", "compress", "payload", "id", ttl, key, repeated_as])?;
     Ok(Publish {
         topic,
         message_type: optional(message_type, "messageType")?,
         compress: flag(compress.as_ref()).ok_or(CommandError::Field("compress"))?,
         payload: payload.ok_or(CommandError::Field("payload"))?.raw(),
         id: optional(id, "id")?,
+        attributes: Given::of_values([ttl, key, repeated_as]).map_err(CommandError::Field)?,
     })
 }
 
@@ -179,7 +237,7 @@ mod tests {
     fn the_frames_of_all_four_client_libraries() {
         check(
             r#"{"type":"subscribe","data":{"topic":"a/b"}}"#,
-            &Ok(Command::Subscribe("a/b".into())),
+            &Ok(Command::Subscribe(Subscribe { topic: "a/b".into(), ..Subscribe::default() })),
         );
         check(
             r#"{"data":{"topic":"a\u002fb"},"type":"unsubscribe"}"#,
@@ -193,6 +251,7 @@ mod tests {
                 compress: false,
                 payload: "\"\"",
                 id: Some("x".into()),
+                attributes: Given::default(),
             })),
         );
         check(
@@ -207,7 +266,48 @@ mod tests {
                 compress: true,
                 payload: r#"{"n": 1.50}"#,
                 id: None,
+                attributes: Given::default(),
             })),
+        );
+    }
+
+    #[test]
+    fn our_own_frames() {
+        check(
+            r#"{"type":"subscribe","data":{"topic":"t","position":"5-0.9","latest":null}}"#,
+            &Ok(Command::Subscribe(Subscribe {
+                topic: "t".into(),
+                position: Some("5-0.9".into()),
+                latest: false,
+            })),
+        );
+        check(r#"{"type":"ticket"}"#, &Ok(Command::Ticket));
+        check(
+            r#"{"type":"resume","data":{"ticket":"x","topics":{"a":"5-0.9","b":null}}}"#,
+            &Ok(Command::Resume(Resume {
+                ticket: Some("x".into()),
+                topics: vec![("a".into(), Some("5-0.9".into())), ("b".into(), None)],
+            })),
+        );
+        check(
+            r#"{"type":"message","data":{"payload":1,"ttl":5,"key":"k","idempotencyKey":"i"}}"#,
+            &Ok(Command::Message(Publish {
+                topic: "".into(),
+                message_type: None,
+                compress: false,
+                payload: "1",
+                id: None,
+                attributes: Given {
+                    ttl_s: Some(5),
+                    key: Some("k".into()),
+                    idempotency_key: Some("i".into()),
+                },
+            })),
+        );
+        check(r#"{"type":"resume","data":{"topics":[]}}"#, &Err(CommandError::Field("topics")));
+        check(
+            r#"{"type":"publish","data":{"topic":"t","payload":1,"ttl":"5"}}"#,
+            &Err(CommandError::Field("ttl")),
         );
     }
 

@@ -2,11 +2,15 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::model::id::ConnectionId;
 use crate::model::identity::Identity;
 use crate::model::message::{Message, Publisher};
+use crate::model::position::Position;
+use crate::model::recovery::{LossReason, Recovery};
 use crate::model::refusal::Refused;
+use crate::model::topic::TopicName;
 use crate::proto::encode::append_payload;
 use crate::proto::json;
 
@@ -66,14 +70,16 @@ fn permissions(out: &mut Vec<u8>, permissions: &[String]) {
     out.push(b']');
 }
 
-/// Appends a welcome on `topic`: `main` right after the upgrade, then one per subscribe.
+/// Appends a welcome on `topic`: `main` right after the upgrade, then one per subscribe. With
+/// `recovery`, `data` says what came of the position that the subscribe gave.
 pub fn welcome(
     out: &mut Vec<u8>,
     topic: &str,
     connection: ConnectionId,
     app_id: &str,
     peer: SocketAddr,
-    position: Option<&dyn std::fmt::Display>,
+    position: Option<Position>,
+    recovery: Option<Recovery>,
 ) {
     out.extend_from_slice(b"{\"topic\":");
     json::escape_into(out, topic);
@@ -82,7 +88,18 @@ pub fn welcome(
         ",\"messageType\":\"welcome\",\"data\":{{\"connection\":{{\"id\":\"{connection}\",\"appId\":"
     );
     json::escape_into(out, app_id);
-    let _ = write!(out, ",\"remoteAddress\":\"{}\"}}}}", peer.ip().to_canonical());
+    let _ = write!(out, ",\"remoteAddress\":\"{}\"}}", peer.ip().to_canonical());
+    if let Some(Recovery { loss, count }) = recovery {
+        let _ = match loss {
+            None => write!(out, ",\"recovery\":{{\"recovered\":true,\"count\":{count}}}"),
+            Some(reason) => write!(
+                out,
+                ",\"recovery\":{{\"recovered\":false,\"reason\":\"{}\",\"count\":{count}}}",
+                reason.code()
+            ),
+        };
+    }
+    out.push(b'}');
     if let Some(position) = position {
         let _ = write!(out, ",\"position\":\"{position}\"");
     }
@@ -94,6 +111,48 @@ pub fn ack(out: &mut Vec<u8>, id: &str) {
     out.extend_from_slice(b"{\"topic\":\"priv/acks\",\"messageType\":\"ack\",\"data\":{\"data\":");
     json::escape_into(out, id);
     out.extend_from_slice(b"}}");
+}
+
+/// Appends the notice that messages of a topic up to `position` will not come. Ours; sent to every
+/// subscriber whom it concerns.
+pub fn lost(out: &mut Vec<u8>, topic: &TopicName, reason: LossReason, position: Position) {
+    out.extend_from_slice(b"{\"topic\":\"priv/session\",\"messageType\":\"lost\",");
+    out.extend_from_slice(b"\"data\":{\"topic\":");
+    json::escape_into(out, topic.as_str());
+    let reason = reason.code();
+    let _ = write!(out, ",\"reason\":\"{reason}\",\"position\":\"{position}\"}}}}");
+}
+
+/// Appends a resume ticket, and with `retry` when to come back with it.
+pub fn ticket(out: &mut Vec<u8>, ticket: &str, retry: Option<Duration>) {
+    out.extend_from_slice(b"{\"topic\":\"priv/session\",\"messageType\":\"ticket\",");
+    // A ticket is base64url: nothing to escape.
+    let _ = write!(out, "\"data\":{{\"ticket\":\"{ticket}\"");
+    if let Some(retry) = retry {
+        let _ = write!(out, ",\"retryMs\":{}", retry.as_millis());
+    }
+    out.extend_from_slice(b"}}");
+}
+
+/// What came of a resume.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Resumed {
+    /// Topics of which everything missed follows or came.
+    pub recovered_count: u32,
+    /// Topics of which something is gone.
+    pub lost_count: u32,
+    /// Messages that follow or came.
+    pub message_count: u64,
+}
+
+/// Appends the last answer to a resume.
+pub fn resumed(out: &mut Vec<u8>, resumed: Resumed) {
+    let Resumed { recovered_count, lost_count, message_count } = resumed;
+    let _ = write!(
+        out,
+        "{{\"topic\":\"priv/session\",\"messageType\":\"resumed\",\"data\":{{\"recovered\":\
+         {recovered_count},\"lost\":{lost_count},\"messages\":{message_count}}}}}"
+    );
 }
 
 /// When a token expires and, unless a new one is presented, its connection is closed; Unix seconds.
@@ -209,7 +268,7 @@ mod tests {
         let connection = ConnectionIds::random().id(ShardIndex(0), Key { index: 1, generation: 2 });
         let peer = "[::ffff:10.0.0.1]:99".parse().unwrap();
         assert_eq!(
-            text(|out| welcome(out, "main", connection, "demo", peer, None)),
+            text(|out| welcome(out, "main", connection, "demo", peer, None, None)),
             format!(
                 r#"{{"topic":"main","messageType":"welcome","data":{{"connection":{{"id":"{connection}","appId":"demo","remoteAddress":"10.0.0.1"}}}}}}"#
             )
@@ -219,6 +278,45 @@ mod tests {
             r#"{"topic":"priv/acks","messageType":"ack","data":{"data":"x\"y"}}"#
         );
     }
+
+    #[test]
+    fn a_welcome_says_what_came_of_a_position() {
+        let connection = ConnectionIds::random().id(ShardIndex(0), Key { index: 1, generation: 2 });
+        let peer = "10.0.0.1:99".parse().unwrap();
+        let position = Position { epoch: Epoch(5), lane: Lane::Store, offset: 9 };
+        let cases = [
+            (None, r#"{"recovered":true,"count":3}"#),
+            (Some(LossReason::TooOld), r#"{"recovered":false,"reason":"too_old","count":3}"#),
+        ];
+        for (loss, expected) in cases {
+            let recovery = Some(Recovery { loss, count: 3 });
+            let written = text(|out| {
+                welcome(out, "t", connection, "demo", peer, Some(position), recovery);
+            });
+            let behind = format!(r#""recovery":{expected}}},"position":"s5.9"}}"#);
+            assert!(written.ends_with(&behind), "{written}");
+        }
+    }
+
+    #[test]
+    fn the_notices_about_recovery() {
+        let topic = TopicName::new("a\"b").unwrap();
+        let position = Position { epoch: Epoch(5), lane: Lane::Store, offset: 9 };
+        assert_eq!(
+            text(|out| lost(out, &topic, LossReason::TooSlow, position)),
+            r#"{"topic":"priv/session","messageType":"lost","data":{"topic":"a\"b","reason":"too_slow","position":"s5.9"}}"#
+        );
+        assert_eq!(
+            text(|out| ticket(out, "abc", Some(Duration::from_millis(1500)))),
+            r#"{"topic":"priv/session","messageType":"ticket","data":{"ticket":"abc","retryMs":1500}}"#
+        );
+        let all = Resumed { recovered_count: 2, lost_count: 1, message_count: 7 };
+        assert_eq!(
+            text(|out| resumed(out, all)),
+            r#"{"topic":"priv/session","messageType":"resumed","data":{"recovered":2,"lost":1,"messages":7}}"#
+        );
+    }
+
     #[test]
     fn the_notices_about_tokens() {
         let expiry = Expiry { expires_at: 17, closes_at: 47 };

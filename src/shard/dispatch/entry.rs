@@ -49,6 +49,7 @@ impl Shard {
         let applications = Arc::clone(&self.delivery.applications);
         let app = match route.application() {
             Some(id) => applications.find(&decode_segment(id)?),
+            None if route.is_simple() => applications.simple_poll().map(|(app, _)| app),
             None => applications.buzzpost(),
         };
         let app = app.ok_or_else(unknown_application)?;
@@ -90,14 +91,17 @@ impl Shard {
             let detail = "this application takes no requests from your network";
             return Err(Refused::new(Refusal::SourceForbidden, detail));
         }
-        if std::mem::replace(&mut connection.flags.admitted, true) {
+        if connection.flags.admitted {
             return Ok(());
         }
         self.rates.take_connection(app, address).map_err(|wait| {
             let detail = "your address begins connections faster than \
                           applications.limits.connections_per_address";
             Refused::new(Refusal::RateLimited, detail).retry_in(wait)
-        })
+        })?;
+        // Only now: who was refused is asked again, whatever connection it comes over.
+        connection.flags.admitted = true;
+        Ok(())
     }
 
     /// Keeps a request that cannot be served yet.

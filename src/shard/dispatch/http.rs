@@ -21,8 +21,8 @@ use crate::shard::options::Options;
 use crate::stdx::slab::Key;
 
 /// Browsers may send these from another origin.
-const CORS_HEADERS: &str =
-    "Authorization, Cache-Control, Content-Type, Last-Event-ID, X-API-Key, X-Secret";
+const CORS_HEADERS: &str = "Authorization, Cache-Control, Content-Type, Idempotency-Key, If-None-Match, Last-Event-ID, \
+     Message-Key, TTL, X-API-Key, X-Secret";
 
 /// An interim response ends nothing.
 const INTERIM: Terms = Terms { keep_alive: true, ..Terms::CLOSING };
@@ -146,9 +146,17 @@ impl Shard {
         match route {
             Route::BuzzStream => self.open_buzzpost_stream(*exchange, &entered, head),
             Route::Events(_) => self.open_native_stream(*exchange, &entered, head),
+            Route::Poll(_) => self.poll(*exchange, &entered, head),
+            Route::SimplePoll => {
+                let topic = self.simple_topic()?;
+                self.poll_simple(*exchange, &entered, topic, head)
+            }
+            Route::History(_) => self.history(*exchange, &entered, head),
+            Route::Latest(_, topic) => self.latest(*exchange, &entered, topic, head),
             Route::WebSocket(_) => self.upgrade(*exchange, entered, head),
             Route::BuzzPublish => self.publish_buzzpost(*exchange, app, rights, request.body),
             Route::Topic(_, topic) => self.publish_topic(*exchange, app, rights, topic, request),
+            Route::SimplePublish => self.publish_simple(*exchange, app, rights, request),
             Route::Batch(_) => self.publish_batch(*exchange, app, rights, request.body),
             Route::RealtimePublish(_) => {
                 self.publish_realtime(*exchange, app, rights, request.body)
@@ -294,7 +302,7 @@ fn admit(
         None => return Ok(NONE),
     };
     Ok(match route {
-        Route::Topic(..) => SizeLimit {
+        Route::Topic(..) | Route::SimplePublish => SizeLimit {
             size_max: limits.native_payload_size_max,
             key: "applications.limits.native_payload_size_max",
         },
@@ -324,6 +332,7 @@ const ENVELOPE_SIZE: usize = 4096;
 fn application_of(route: Route<'_>, applications: &Applications) -> Option<AppIndex> {
     match route {
         Route::BuzzStream | Route::BuzzPublish => applications.buzzpost(),
+        Route::SimplePoll | Route::SimplePublish => applications.simple_poll().map(|(app, _)| app),
         route => applications.find(&decode_segment(route.application()?).ok()?),
     }
 }

@@ -38,7 +38,7 @@ impl Shard {
     pub(super) fn readiness_page(&mut self, exchange: Exchange) {
         match self.stage {
             Stage::Running => self.health(exchange, StatusCode::OK, b"{\"status\":\"ready\"}"),
-            Stage::Draining | Stage::Stopped => {
+            Stage::Leaving | Stage::Draining | Stage::Stopped => {
                 let status = StatusCode::SERVICE_UNAVAILABLE;
                 self.health(exchange, status, b"{\"status\":\"stopping\"}");
             }

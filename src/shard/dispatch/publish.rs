@@ -5,6 +5,7 @@ use smallvec::SmallVec;
 use super::super::answer::{Answer, AnswerBody, PublishDialect, Publishes};
 use super::super::connection::Door;
 use super::super::run::Shard;
+use super::entry::unknown_application;
 use super::http::Exchange;
 use crate::broker::ReplyTo;
 use crate::model::application::AppIndex;
@@ -12,6 +13,7 @@ use crate::model::message::{Payload, Publication};
 use crate::model::refusal::{Refusal, Refused};
 use crate::model::rights::Rights;
 use crate::model::topic::{TopicError, TopicName};
+use crate::proto::attributes::Given;
 use crate::proto::http1::{Request, decode_segment};
 use crate::proto::{buzzpost, native, realtime};
 use crate::telemetry::PublishDoor;
@@ -29,7 +31,9 @@ impl Shard {
         let topic = native_topic(&decode_segment(topic)?)?;
         let content_type = request.head.headers.get("content-type");
         let payload = native::payload(&mut self.scanner, content_type, request.body)?;
-        let publication = publication(app, topic, payload);
+        let headers = &request.head.headers;
+        let attributes = Given::of_headers(|name| headers.single(name))?.resolve(self.time_us)?;
+        let publication = Publication { attributes, ..publication(app, topic, payload) };
         self.publish_all(
             exchange,
             PublishDialect::Single,
@@ -37,6 +41,27 @@ impl Shard {
             rights,
             [publication],
         )
+    }
+
+    /// `POST /publish`: the body is the text; the answer is `ok` (protocols.md §5.3).
+    pub(super) fn publish_simple(
+        &mut self,
+        exchange: Exchange,
+        app: AppIndex,
+        rights: &Rights,
+        request: &Request<'_>,
+    ) -> Result<(), Refused> {
+        let topic = self.simple_topic()?;
+        let payload = native::payload(&mut self.scanner, None, request.body)?;
+        let publication = publication(app, topic, payload);
+        let door = PublishDoor::Native;
+        self.publish_all(exchange, PublishDialect::Simple, door, rights, [publication])
+    }
+
+    /// The topic of the simple form of long polling, where there is one.
+    pub(super) fn simple_topic(&self) -> Result<TopicName, Refused> {
+        let simple = self.delivery.applications.simple_poll();
+        simple.map(|(_, topic)| topic.clone()).ok_or_else(unknown_application)
     }
 
     /// `POST /v1/{app}/publish`: several messages, all or none as far as they can be judged.
@@ -50,11 +75,13 @@ impl Shard {
         let messages_max = self.delivery.options.publish.messages_max;
         let size_max = self.delivery.applications.get(app).limits.native_payload_size_max;
         let mut publications = Vec::new();
-        for message in native::batch(&mut self.scanner, body, messages_max)? {
+        for message in native::batch(&mut self.scanner, body, messages_max, self.time_us)? {
             check_size(&message.payload, size_max, "native_payload_size_max")?;
             for topic in &message.topics {
                 let topic = native_topic(topic)?;
-                publications.push(publication(app, topic, message.payload.clone()));
+                let attributes = message.attributes.clone();
+                let bare = publication(app, topic, message.payload.clone());
+                publications.push(Publication { attributes, ..bare });
             }
         }
         let door = PublishDoor::Native;

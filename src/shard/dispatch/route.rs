@@ -19,6 +19,16 @@ pub(super) enum Route<'a> {
     WebSocket(&'a str),
     /// `GET /v1/{app}/events`: a native stream.
     Events(&'a str),
+    /// `GET /v1/{app}/poll?topics=…`: a batch of messages, now or when there are some.
+    Poll(&'a str),
+    /// `GET /subscribe`: the simple form of it (protocols.md §5.3).
+    SimplePoll,
+    /// `POST /publish`: and of publishing.
+    SimplePublish,
+    /// `GET /v1/{app}/history?topic=…`: what was published.
+    History(&'a str),
+    /// `GET /v1/{app}/topics/{topic…}`: the latest message.
+    Latest(&'a str, &'a str),
     /// `POST /v1/{app}/topics/{topic…}`: one message, the body is the payload.
     Topic(&'a str, &'a str),
     /// `POST /v1/{app}/publish`: several messages.
@@ -79,6 +89,9 @@ impl<'a> Route<'a> {
         match self {
             Route::WebSocket(app)
             | Route::Events(app)
+            | Route::Poll(app)
+            | Route::History(app)
+            | Route::Latest(app, _)
             | Route::Topic(app, _)
             | Route::Batch(app)
             | Route::RealtimePublish(app)
@@ -94,6 +107,8 @@ impl<'a> Route<'a> {
             Route::Page
             | Route::BuzzStream
             | Route::BuzzPublish
+            | Route::SimplePoll
+            | Route::SimplePublish
             | Route::Live
             | Route::Ready
             | Route::Metrics
@@ -105,8 +120,16 @@ impl<'a> Route<'a> {
     pub(super) fn gate(self) -> Option<Gate> {
         match self {
             Route::WebSocket(_) => Some(Gate::CLIENT),
-            Route::BuzzStream | Route::Events(_) | Route::Presence(_) => Some(Gate::READER),
-            Route::BuzzPublish | Route::Topic(..) | Route::Batch(_) => Some(Gate::WRITER),
+            Route::BuzzStream
+            | Route::Events(_)
+            | Route::Poll(_)
+            | Route::SimplePoll
+            | Route::History(_)
+            | Route::Latest(..)
+            | Route::Presence(_) => Some(Gate::READER),
+            Route::BuzzPublish | Route::SimplePublish | Route::Topic(..) | Route::Batch(_) => {
+                Some(Gate::WRITER)
+            }
             Route::RealtimePublish(_)
             | Route::Unsubscribe(_)
             | Route::CloseAll(_)
@@ -118,6 +141,11 @@ impl<'a> Route<'a> {
             | Route::Revoke(_) => Some(Gate::BACKEND),
             Route::Page | Route::Live | Route::Ready | Route::Metrics | Route::OpenApi => None,
         }
+    }
+
+    /// Whether it belongs to the simple form of long polling.
+    pub(super) fn is_simple(self) -> bool {
+        matches!(self, Route::SimplePoll | Route::SimplePublish)
     }
 
     /// Whether its answer is a stream, which a browser opens again by itself unless it is told
@@ -178,6 +206,8 @@ pub(super) fn route<'a>(head: &Head<'a>) -> Routed<'a> {
     let methods = match head.path {
         "*" => return Routed::Options(None, "GET, HEAD, POST, DELETE, OPTIONS"),
         "/" => Methods { post: Some(Route::BuzzPublish), ..Methods::get(get_root) },
+        "/subscribe" => Methods::get(Route::SimplePoll),
+        "/publish" => Methods::post(Route::SimplePublish),
         "/metrics" => Methods::get(Route::Metrics),
         "/health/live" | "/api/health/status" => Methods::get(Route::Live),
         "/health/ready" => Methods::get(Route::Ready),
@@ -226,6 +256,8 @@ fn application_route(path: &str) -> Option<Methods<'_>> {
     }
     Some(match rest {
         "events" => Methods::get(Route::Events(app)),
+        "poll" => Methods::get(Route::Poll(app)),
+        "history" => Methods::get(Route::History(app)),
         "publish" => Methods::post(Route::Batch(app)),
         "topics" => Methods::get(Route::Topics(app)),
         "presence" => Methods::get(Route::Presence(app)),
@@ -233,7 +265,13 @@ fn application_route(path: &str) -> Option<Methods<'_>> {
         "revocations" => Methods::post(Route::Revoke(app)),
         _ => match rest.strip_prefix("connections/") {
             Some(id) if is_segment(id) => Methods::get(Route::Connection(app, id)),
-            _ => Methods::post(Route::Topic(app, rest.strip_prefix("topics/")?)),
+            _ => {
+                let topic = rest.strip_prefix("topics/")?;
+                Methods {
+                    post: Some(Route::Topic(app, topic)),
+                    ..Methods::get(Route::Latest(app, topic))
+                }
+            }
         },
     })
 }

@@ -6,17 +6,16 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::super::connection::{Door, StreamDoor};
+use super::super::connection::{Connection, Door, StreamDoor};
 use super::super::respond;
 use super::super::run::Shard;
 use super::entry::Entered;
 use super::http::Exchange;
+use super::past::{parameter, read_position};
 use super::publish::native_topic;
 use super::session::expires_s;
-use crate::broker::{Arrival, SubscribeOutcome};
-use crate::model::application::AppIndex;
-use crate::model::form::{Form, SseBody};
-use crate::model::position::Cursor;
+use crate::broker::{Arrival, PageSize, StartFrom};
+use crate::model::form::{EventId, Form, SseBody};
 use crate::model::refusal::{Refusal, Refused};
 use crate::model::rights::Rights;
 use crate::model::topic::{TopicClass, TopicName};
@@ -67,7 +66,9 @@ impl Shard {
     ) -> Result<(), Refused> {
         let Entered { app, identity } = entered;
         let app = *app;
-        let topics = self.stream_topics(app, &identity.rights, head, list)?;
+        let topics_max = self.delivery.options.sse.topics_max;
+        let topics = self.stream_topics(entered, head, list, topics_max)?;
+        let from = stream_start(head)?;
         let response_head = self.stream_head(exchange);
         if exchange.is_head() {
             self.answer_with(exchange.key, exchange.terms.closing(), |out, _| {
@@ -75,8 +76,12 @@ impl Shard {
             });
             return Ok(());
         }
-        let homes: Vec<_> = topics.iter().map(|topic| self.broker.home_of(app, topic)).collect();
-        let shared_id = homes.iter().all(|home| *home == homes[0]);
+        let lanes: Vec<_> = topics.iter().map(|topic| self.broker.lane_of(app, topic)).collect();
+        let id = match &lanes[..] {
+            [_] => EventId::Position,
+            [first, rest @ ..] if rest.iter().all(|lane| lane == first) => EventId::LanePosition,
+            _ => EventId::Cursor,
+        };
         let application = self.delivery.applications.get(app);
         let limits = application.limits;
         let expires_s = expires_s(application, identity);
@@ -101,35 +106,34 @@ impl Shard {
         connection.door = Door::Stream(StreamDoor {
             app,
             pending: u32::try_from(topics.len()).expect("bounded by sse.topics_max"),
-            cursor: (!shared_id).then(|| Box::<Cursor>::default()),
+            cursor: (id == EventId::Cursor).then(Box::default),
+            keeps_id_without_data: is_browser(head),
         });
         self.delivery.counters().upgrade(telemetry::Door::Sse);
         let arrival = Arrival {
             app,
-            form: Form::Sse { body, shared_id },
+            form: Form::Sse { body, id },
             connection: self.delivery.ids.id(self.delivery.shard, exchange.key),
             identity: Arc::clone(identity),
             is_present: false,
         };
         self.broker.begin(exchange.key, arrival, self.time_us, &mut self.delivery);
-        for topic in topics {
-            let outcome = self.broker.subscribe(exchange.key, topic, 0, &mut self.delivery);
-            assert_eq!(outcome, SubscribeOutcome::Accepted, "the count was checked");
-        }
+        let page = PageSize::default();
+        self.broker.subscribe_all(exchange.key, topics, &from, page, &mut self.delivery);
         self.reschedule(exchange.key);
         Ok(())
     }
 
     /// The topics asked for, each once, all of them allowed.
-    fn stream_topics(
+    pub(super) fn stream_topics(
         &self,
-        app: AppIndex,
-        rights: &Rights,
+        entered: &Entered,
         head: &Head<'_>,
         list: &'static str,
+        topics_max: usize,
     ) -> Result<Vec<TopicName>, Refused> {
-        let limits = self.delivery.applications.get(app).limits;
-        let topics_max = self.delivery.options.sse.topics_max.min(limits.subscriptions_max);
+        let limits = self.delivery.applications.get(entered.app).limits;
+        let topics_max = topics_max.min(limits.subscriptions_max);
         let mut topics: Vec<TopicName> = Vec::new();
         for pair in Query::new(head.query) {
             let (name, value) = pair?;
@@ -142,8 +146,10 @@ impl Shard {
                     topics.push(topic);
                 }
                 if topics.len() > topics_max {
-                    let detail =
-                        format!("a stream has at most {topics_max} topics (sse.topics_max)");
+                    let detail = format!(
+                        "at most {topics_max} topics (sse.topics_max or poll.topics_max, and the \
+                         application's subscriptions_max)"
+                    );
                     return Err(Refused::new(Refusal::TooMany, detail));
                 }
             }
@@ -155,7 +161,7 @@ impl Shard {
             ));
         }
         for topic in &topics {
-            check_may_subscribe(rights, topic)?;
+            check_may_subscribe(&entered.identity.rights, topic)?;
         }
         Ok(topics)
     }
@@ -165,9 +171,10 @@ impl Shard {
     pub(super) fn shed_stream(&mut self, exchange: Exchange, refused: &Refused) {
         self.count_refusal(exchange.key, refused);
         let retry = Duration::from_secs(u64::from(refused.retry_after().unwrap_or(1)));
+        let jitter = self.delivery.connections.get(exchange.key).map_or(0, Connection::jitter);
         let mut answer = self.stream_head(exchange);
         if !exchange.is_head() {
-            sse::append_retry(&mut answer, retry.max(self.delivery.options.sse.retry_delay));
+            sse::append_retry(&mut answer, retry.max(self.delivery.options.sse.retry(jitter)));
         }
         self.answer_with(exchange.key, exchange.terms.closing(), |out, _| {
             out.extend_from_slice(&answer);
@@ -190,6 +197,21 @@ impl Shard {
         }
         head
     }
+}
+
+/// Where a stream goes on: `Last-Event-ID`, which a reader sends when it returns, or `lastEventId`,
+/// which its address may name for its first time.
+fn stream_start(head: &Head<'_>) -> Result<StartFrom, Refused> {
+    if let Some(id) = head.headers.get("last-event-id") {
+        return Ok(str::from_utf8(id).map_or(StartFrom::Unknown, read_position));
+    }
+    Ok(parameter(head, "lastEventId")?.map_or(StartFrom::Now, |id| read_position(&id)))
+}
+
+/// Whether the request comes from a browser (Fetch Metadata §2.2), whose `EventSource` is the
+/// standard's.
+fn is_browser(head: &Head<'_>) -> bool {
+    head.headers.get("sec-fetch-mode").is_some()
 }
 
 /// Checks that a subscriber may ask for a topic.

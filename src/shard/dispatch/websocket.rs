@@ -8,8 +8,9 @@ use super::super::rates::{Buckets, TooMuch};
 use super::super::run::Shard;
 use super::entry::Entered;
 use super::http::Exchange;
+use super::past::{parameter, read_position};
 use super::session::expires_s;
-use crate::broker::{Arrival, ReplyTo, SubscribeOutcome};
+use crate::broker::{Arrival, ReplyTo, StartFrom, SubscribeOutcome};
 use crate::model::close::{Close, CloseCause, POLICY, TOO_BIG};
 use crate::model::form::Form;
 use crate::model::message::{Payload, Publication, Publisher};
@@ -23,7 +24,7 @@ use crate::stdx::slab::Key;
 use crate::telemetry::{self, PublishDoor};
 
 /// The platform's one reason for every frame it cannot read (protocols.md §1.2).
-const BAD_FORMAT: &str = "Invalid message format!";
+pub(super) const BAD_FORMAT: &str = "Invalid message format!";
 
 /// Every session's first topic (protocols.md §1.3).
 const MAIN: &str = "main";
@@ -49,6 +50,10 @@ impl Shard {
             Some(WINDOW_MAX),
         )?;
         let positions = wants_positions(head)?;
+        let from = match parameter(head, "position")? {
+            None => StartFrom::Now,
+            Some(position) => read_position(&position),
+        };
         let application = self.delivery.applications.get(app);
         let limits = application.limits;
         let expires_s = expires_s(application, &identity);
@@ -74,6 +79,8 @@ impl Shard {
             welcomed: false,
             closing: Closing::Open,
             presented: None,
+            resuming: None,
+            main_from: (from != StartFrom::Now).then(|| Box::new(from)),
             buckets: Buckets::for_limits(&limits),
         });
         self.delivery.counters().upgrade(telemetry::Door::WebSocket);
@@ -100,8 +107,10 @@ impl Shard {
                 continue;
             }
             let main = TopicName::new(MAIN).expect("a constant legal name");
-            if self.broker.subscribe(key, main, 0, &mut self.delivery) == SubscribeOutcome::TooMany
-            {
+            let from = self.websocket_mut(key).and_then(|door| door.main_from.take());
+            let from = from.map_or(StartFrom::Now, |from| *from);
+            let outcome = self.broker.subscribe(key, main, 0, &from, &mut self.delivery);
+            if outcome == SubscribeOutcome::TooMany {
                 self.fail(key, &too_many());
             }
         }
@@ -196,7 +205,21 @@ impl Shard {
 
     fn obey(&mut self, key: Key, command: Command<'_>) -> Result<(), Close> {
         match command {
-            Command::Subscribe(topic) => self.subscribe(key, &topic),
+            Command::Subscribe(subscribe) => {
+                let from = match &subscribe.position {
+                    Some(position) => read_position(position),
+                    None if subscribe.latest => StartFrom::Latest,
+                    None => StartFrom::Now,
+                };
+                let topic = TopicName::new(&subscribe.topic);
+                let topic = topic.map_err(|_rule| Close::new(POLICY, BAD_FORMAT))?;
+                self.subscribe(key, topic, 0, &from)
+            }
+            Command::Ticket => {
+                self.issue_ticket(key, None);
+                Ok(())
+            }
+            Command::Resume(resume) => self.resume(key, &resume),
             Command::Unsubscribe(topic) => {
                 if let Ok(topic) = TopicName::new(&topic) {
                     self.broker.unsubscribe(key, &topic, &mut self.delivery);
@@ -219,8 +242,13 @@ impl Shard {
         }
     }
 
-    fn subscribe(&mut self, key: Key, topic: &str) -> Result<(), Close> {
-        let topic = TopicName::new(topic).map_err(|_rule| Close::new(POLICY, BAD_FORMAT))?;
+    pub(super) fn subscribe(
+        &mut self,
+        key: Key,
+        topic: TopicName,
+        ticket: u32,
+        from: &StartFrom,
+    ) -> Result<(), Close> {
         let rights = &self.websocket(key).ok_or_else(gone)?.identity.rights;
         if !rights.may_subscribe(&topic) {
             self.delivery.counters().refuse(Refusal::Forbidden);
@@ -233,7 +261,7 @@ impl Shard {
                 },
             ));
         }
-        match self.broker.subscribe(key, topic, 0, &mut self.delivery) {
+        match self.broker.subscribe(key, topic, ticket, from, &mut self.delivery) {
             SubscribeOutcome::Accepted => Ok(()),
             SubscribeOutcome::TooMany => {
                 self.delivery.counters().refuse(Refusal::TooManySubscriptions);
@@ -290,6 +318,11 @@ impl Shard {
             self.delivery.counters().refuse(Refusal::RateLimited);
             return Err(TooMuch { what: "publishes of the application", wait }.close());
         }
+        let attributes = publish.attributes.clone().resolve(self.time_us);
+        let attributes = attributes.map_err(|refused| Close {
+            code: POLICY,
+            reason: format!("{BAD_FORMAT} {}", refused.detail).into(),
+        })?;
         let connection = self.delivery.ids.id(self.delivery.shard, key);
         let publication = Publication {
             app,
@@ -307,12 +340,19 @@ impl Shard {
                 permissions: Arc::clone(&identity.rights.presented),
             }),
             compress: publish.compress,
-            attributes: None,
+            attributes,
         };
         self.delivery.counters().publish(publish_door, app, 1);
         let reply = ReplyTo { shard: self.delivery.shard, session: key, ticket: 0, wants_receipt };
         self.broker.publish(publication, reply, self.time_us, &mut self.delivery);
         Ok(())
+    }
+
+    pub(super) fn websocket_mut(&mut self, key: Key) -> Option<&mut WebSocketDoor> {
+        match &mut self.delivery.connections.get_mut(key)?.door {
+            Door::WebSocket(door) => Some(door),
+            Door::Http(_) | Door::Stream(_) => None,
+        }
     }
 
     fn websocket(&self, key: Key) -> Option<&WebSocketDoor> {
