@@ -5,6 +5,7 @@ use crate::latency::Quantiles;
 use crate::live::{milliseconds, short};
 use crate::report::{RecoverRound, Report, Second};
 use crate::run::per;
+use crate::settings::Scenario;
 use crate::summary;
 use crate::verdict::Kind;
 
@@ -100,10 +101,15 @@ fn header(report: &Report, title: &str) -> String {
 
 fn cards(report: &Report) -> String {
     let mut cards = Vec::new();
-    if report.settings.scenario.publishes() {
+    let scenario = report.settings.scenario;
+    if scenario.publishes() {
+        cards.push(("accepted publishes/s", short(report.publish.rate_achieved)));
+    }
+    if scenario == Scenario::Publish {
+        cards.push(("answer p99", milliseconds(report.publish.answer_raw.p99_ns)));
+    } else if scenario.publishes() {
         let latency = &report.latency_corrected;
         cards.push(("delivered frames/s", short(report.publish.delivered_per_second)));
-        cards.push(("accepted publishes/s", short(report.publish.rate_achieved)));
         cards.push(("latency p50, from intended send", milliseconds(latency.p50_ns)));
         cards.push(("latency p99", milliseconds(latency.p99_ns)));
         cards.push(("latency p99.99", milliseconds(latency.p99_99_ns)));

@@ -6,7 +6,7 @@ use crate::control::SlowCount;
 use crate::latency::Quantiles;
 use crate::memory::Brought;
 use crate::sample::Environment;
-use crate::settings::{Door, Settings};
+use crate::settings::{Door, Scenario, Settings};
 use crate::verdict::{Kind, Tally};
 
 /// Version of the report's form; `compare` refuses other ones.
@@ -295,6 +295,13 @@ impl Report {
     #[must_use]
     pub fn headline(&self) -> String {
         let word = if self.passed { "PASS" } else { "FAIL" };
+        if self.settings.scenario == Scenario::Publish {
+            let publish = &self.publish;
+            return format!(
+                "{word}  {:.0} publishes answered per second | refused {}, unknown {}",
+                publish.rate_achieved, publish.refused, publish.unknown
+            );
+        }
         if self.settings.scenario.publishes() {
             let wrong: Vec<String> = Kind::ALL
                 .into_iter()

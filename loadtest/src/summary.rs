@@ -6,46 +6,15 @@ use crate::live::{milliseconds, short};
 use crate::report::{
     CutReport, MemoryStep, RecoverReport, RecoverRound, Report, StormPhase, StormReport,
 };
+use crate::settings::Scenario;
 
 /// Everything a reader wants to see at once, ending in the verdict.
 #[must_use]
 pub fn text(report: &Report) -> String {
     let mut text = String::new();
     let mut line = |words: std::fmt::Arguments<'_>| append(&mut text, format_args!("{words}\n"));
-    let settings = &report.settings;
-    line(format_args!(
-        "{}: {} subscribers over {}, {} topic(s)",
-        settings.scenario.name(),
-        settings.subscribers,
-        settings.door,
-        settings.topics
-    ));
-    let connect = &report.connect;
-    line(format_args!(
-        "connect    {} subscribed, {}/s; handshake {}",
-        connect.live,
-        short(connect.rate_achieved),
-        figures(&connect.handshake)
-    ));
-    if settings.scenario.publishes() {
-        let publish = &report.publish;
-        line(format_args!(
-            "publish    {} accepted, {} refused, {} unknown; {}/s of {} requested; answer {}",
-            publish.accepted,
-            publish.refused,
-            publish.unknown,
-            short(publish.rate_achieved),
-            if publish.rate_requested > 0.0 { short(publish.rate_requested) } else { "any".into() },
-            figures(&publish.answer_corrected)
-        ));
-        line(format_args!(
-            "deliver    {} delivered frames per second",
-            short(publish.delivered_per_second)
-        ));
-        line(format_args!("latency    from intended send: {}", figures(&report.latency_corrected)));
-        line(format_args!("           from actual send:   {}", figures(&report.latency_raw)));
-    }
-    for part in [memory_text(report), cuts_text(report)].into_iter().flatten() {
+    let parts = [heading(report), traffic(report), memory_text(report), cuts_text(report)];
+    for part in parts.into_iter().flatten() {
         line(format_args!("{part}"));
     }
     if let Some(storm) = &report.storm {
@@ -96,6 +65,61 @@ pub fn text(report: &Report) -> String {
     }
     line(format_args!("{}", report.headline()));
     text.trim_end().to_owned()
+}
+
+fn heading(report: &Report) -> Vec<String> {
+    let (settings, connect) = (&report.settings, &report.connect);
+    let name = settings.scenario.name();
+    if settings.scenario == Scenario::Publish {
+        return vec![format!(
+            "{name}: {} connections with {} requests in flight by {}, {} topic(s)",
+            settings.publish_connections, settings.pipeline, settings.publish_door, settings.topics
+        )];
+    }
+    let crowd = match settings.storm.crowd {
+        0 => String::new(),
+        crowd => format!(" beside a crowd of {crowd}"),
+    };
+    vec![
+        format!(
+            "{name}: {} subscribers over {}{crowd}, {} topic(s)",
+            settings.subscribers, settings.door, settings.topics
+        ),
+        format!(
+            "connect    {} subscribed, {}/s; handshake {}",
+            connect.live,
+            short(connect.rate_achieved),
+            figures(&connect.handshake)
+        ),
+    ]
+}
+
+fn traffic(report: &Report) -> Vec<String> {
+    let (scenario, publish) = (report.settings.scenario, &report.publish);
+    if !scenario.publishes() {
+        return Vec::new();
+    }
+    let requested =
+        if publish.rate_requested > 0.0 { short(publish.rate_requested) } else { "any".into() };
+    let mut lines = vec![format!(
+        "publish    {} accepted, {} refused, {} unknown; {}/s of {requested} requested; answer {}",
+        publish.accepted,
+        publish.refused,
+        publish.unknown,
+        short(publish.rate_achieved),
+        figures(&publish.answer_corrected)
+    )];
+    if scenario == Scenario::Publish {
+        lines.push(format!("           from actual send:   {}", figures(&publish.answer_raw)));
+        return lines;
+    }
+    lines.push(format!(
+        "deliver    {} delivered frames per second",
+        short(publish.delivered_per_second)
+    ));
+    lines.push(format!("latency    from intended send: {}", figures(&report.latency_corrected)));
+    lines.push(format!("           from actual send:   {}", figures(&report.latency_raw)));
+    lines
 }
 
 fn memory_text(report: &Report) -> Vec<String> {

@@ -1,6 +1,5 @@
 //! Keys of where history lives: in memory, and for durable topics in the store's file.
 
-
 use super::key::{Key, Kind};
 use super::values::Values;
 use crate::shard::options::HistoryOptions;

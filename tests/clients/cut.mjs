@@ -96,14 +96,15 @@ function publish(topic, first) {
 export async function survivesCuts(topic, receive, { cut } = {}) {
   const proxy = await Proxy.start();
   const receiver = await receive(proxy.address, topic);
-  for (let count = 0; count < MESSAGES; ) {
-    await publish(topic, count);
-    count += BATCH;
-    if (CUTS.includes(count)) {
-      await receiver.reach(count - BEHIND);
-      if (cut) await cut();
-      else proxy.cut();
-    }
+  const cutOff = async (count) => {
+    await receiver.reach(count - BEHIND);
+    // At various places of the batch that is being published meanwhile.
+    await sleep(2 * CUTS.indexOf(count));
+    await (cut ?? (() => proxy.cut()))();
+  };
+  for (let count = 0; count < MESSAGES; count += BATCH) {
+    const published = publish(topic, count);
+    await Promise.all(CUTS.includes(count) ? [published, cutOff(count)] : [published]);
   }
   await receiver.reach(MESSAGES);
   // Whatever comes twice or too much would come now.
