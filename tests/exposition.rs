@@ -219,7 +219,7 @@ fn the_page_is_well_formed_and_holds_what_was_counted() {
     shards[1].turn_duration.observe_us(5);
     let mut out = Vec::new();
     let process = ProcessStats::read(1_700_000_000_123);
-    render(&shards, &applications(&["demo", "tricky\"\\\n"]), &process, &mut out);
+    render(&shards, &applications(&["demo", "tricky\"\\\n"]), &process, None, &mut out);
     let text = String::from_utf8(out).unwrap();
     let page = page(&text).unwrap_or_else(|problem| panic!("{problem}\n{text}"));
 
@@ -262,7 +262,7 @@ fn the_page_is_well_formed_and_holds_what_was_counted() {
 fn every_refusal_and_cause_is_there_before_it_happens() {
     let mut out = Vec::new();
     let shards = ShardCounters::for_shards(1, 1);
-    render(&shards, &applications(&["demo"]), &ProcessStats::default(), &mut out);
+    render(&shards, &applications(&["demo"]), &ProcessStats::default(), None, &mut out);
     let page = page(&String::from_utf8(out).unwrap()).unwrap();
     assert_eq!(page["fanwire_refusals_total"].samples.len(), Refusal::ALL.len());
     let closed = page["fanwire_connections_closed_total"].samples.len();

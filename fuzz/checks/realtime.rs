@@ -6,6 +6,7 @@ use fanwire::proto::json::Scanner;
 use fanwire::proto::realtime::{Command, CommandError, Publish, parse_command, parse_http_publish};
 
 use crate::fields::{fields, string};
+use crate::objects::Pairs;
 
 /// Below the depth at which `serde_json` gives up (128).
 const DEPTH_MAX: usize = 64;
@@ -19,6 +20,7 @@ struct Seen {
     compress: bool,
     payload: String,
     id: Option<String>,
+    attributes: String,
 }
 
 /// Panics where the naive reader disagrees.
@@ -52,16 +54,36 @@ fn seen(command: Command<'_>) -> Seen {
         compress: false,
         payload: String::new(),
         id: None,
+        attributes: String::new(),
     };
     let publish = |kind, publish: Publish<'_>| Seen {
         message_type: publish.message_type.map(Into::into),
         compress: publish.compress,
         payload: publish.payload.to_owned(),
         id: publish.id.map(Into::into),
+        attributes: format!(
+            "{:?} {:?} {:?}",
+            publish.attributes.ttl_s, publish.attributes.key, publish.attributes.idempotency_key
+        ),
         ..plain(kind, publish.topic.into_owned())
     };
     match command {
-        Command::Subscribe(topic) => plain("subscribe", topic.into_owned()),
+        Command::Subscribe(read) => Seen {
+            id: read.position.map(Into::into),
+            compress: read.latest,
+            ..plain("subscribe", read.topic.into_owned())
+        },
+        Command::Ticket => plain("ticket", String::new()),
+        Command::Resume(read) => {
+            let told = |(topic, position): (std::borrow::Cow<'_, str>, Option<_>)| {
+                format!("{topic}={position:?}")
+            };
+            Seen {
+                payload: read.topics.into_iter().map(told).collect(),
+                id: read.ticket.map(Into::into),
+                ..plain("resume", String::new())
+            }
+        }
         Command::Unsubscribe(topic) => plain("unsubscribe", topic.into_owned()),
         Command::Publish(read) => publish("publish", read),
         Command::Message(read) => publish("message", read),
@@ -72,7 +94,11 @@ fn seen(command: Command<'_>) -> Seen {
 
 fn naive_command(text: &str) -> Option<Seen> {
     let [kind, data] = fields(text, ["type", "data"])?;
-    let (kind, data) = (string(kind?)?, data?);
+    let kind = string(kind?)?;
+    if matches!(&*kind, "ticket" | "resume") {
+        return naive_recovery(&kind, data);
+    }
+    let data = data?;
     let kinds = ["subscribe", "unsubscribe", "publish", "message", "authenticate"];
     let kind = kinds.into_iter().find(|known| *known == kind)?;
     let topic = match kind {
@@ -81,14 +107,18 @@ fn naive_command(text: &str) -> Option<Seen> {
         _ => string(fields(data, ["topic"])?[0]?)?,
     };
     if matches!(kind, "subscribe" | "unsubscribe" | "authenticate") {
-        let (message_type, id) = (None, None);
+        let [position, latest] = match kind {
+            "subscribe" => fields(data, ["position", "latest"])?,
+            _ => [None, None],
+        };
         return Some(Seen {
             kind,
             topic,
-            message_type,
-            compress: false,
+            message_type: None,
+            compress: flag(latest)?,
             payload: String::new(),
-            id,
+            id: optional(position).ok()?,
+            attributes: String::new(),
         });
     }
     let [message_type, compress, payload, id] =
@@ -100,7 +130,42 @@ fn naive_command(text: &str) -> Option<Seen> {
         compress: flag(compress)?,
         payload: payload?.to_owned(),
         id: optional(id).ok()?,
+        attributes: naive_attributes(data)?,
     })
+}
+
+fn naive_attributes(data: &str) -> Option<String> {
+    let [ttl, key, repeated_as] = fields(data, ["ttl", "key", "idempotencyKey"])?;
+    let ttl: Option<u64> = match ttl {
+        None | Some("null") => None,
+        Some(ttl) => Some(ttl.parse().ok()?),
+    };
+    Some(format!("{ttl:?} {:?} {:?}", optional(key).ok()?, optional(repeated_as).ok()?))
+}
+
+fn naive_recovery(kind: &str, data: Option<&str>) -> Option<Seen> {
+    let plain = |kind| Seen {
+        kind,
+        topic: String::new(),
+        message_type: None,
+        compress: false,
+        payload: String::new(),
+        id: None,
+        attributes: String::new(),
+    };
+    if kind == "ticket" {
+        return Some(plain("ticket"));
+    }
+    let [ticket, topics] = fields(data?, ["ticket", "topics"])?;
+    let id = optional(ticket).ok()?;
+    let mut payload = String::new();
+    if let Some(topics) = topics.filter(|topics| *topics != "null") {
+        let Pairs(members) = serde_json::from_str(topics).ok()?;
+        for (topic, position) in members {
+            payload += &format!("{topic}={:?}", optional(Some(position.get())).ok()?);
+        }
+    }
+    Some(Seen { id, payload, ..plain("resume") })
 }
 
 fn naive_http_publish(text: &str) -> Option<(String, String, bool)> {

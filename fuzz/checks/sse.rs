@@ -2,7 +2,7 @@
 //! its lines back, under the right id, and nothing that was not sent.
 
 use fanwire::model::application::AppIndex;
-use fanwire::model::form::{Form, SseBody};
+use fanwire::model::form::{EventId, Form, SseBody};
 use fanwire::model::id::MessageId;
 use fanwire::model::message::{Message, Payload, Publication};
 use fanwire::model::position::{Epoch, Lane, Position};
@@ -39,8 +39,8 @@ pub(crate) fn check(data: &[u8]) {
 /// `raw` is what a raw stream shows of the payload, `value` what a native one holds as `data`.
 fn check_payload(payload: &Payload, raw: &str, value: &serde_json::Value) {
     for body in [SseBody::Raw, SseBody::Native] {
-        for shared_id in [false, true] {
-            let events = decode(&stream(payload, body, shared_id));
+        for id in [EventId::Cursor, EventId::Position] {
+            let events = decode(&stream(payload, body, id));
             assert_eq!(events.len(), 2, "{events:?}");
             for (event, offset) in events.iter().zip(1..) {
                 assert_eq!(event.last_id, position(offset).to_string());
@@ -59,7 +59,7 @@ fn position(offset: u64) -> Position {
 }
 
 /// The same payload twice, after a wait for reconnecting, between heartbeats.
-fn stream(payload: &Payload, body: SseBody, shared_id: bool) -> Vec<u8> {
+fn stream(payload: &Payload, body: SseBody, id: EventId) -> Vec<u8> {
     let mut encoder = Encoder::default();
     let mut out = Vec::new();
     sse::append_retry(&mut out, std::time::Duration::from_secs(1));
@@ -76,8 +76,8 @@ fn stream(payload: &Payload, body: SseBody, shared_id: bool) -> Vec<u8> {
             attributes: None,
         };
         let message = Message::new(publication, MessageId::new(1, position), position, 0, 0);
-        out.extend_from_slice(&encoder.encode(Form::Sse { body, shared_id }, &message));
-        if !shared_id {
+        out.extend_from_slice(&encoder.encode(Form::Sse { body, id }, &message));
+        if id == EventId::Cursor {
             sse::append_id(&mut out, &position);
             out.push(b'\n');
         }

@@ -8,7 +8,7 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 
 use super::ask::{
-    Ask, ConnectionDetail, ConnectionEntry, ConnectionPlace, Counts, Members, Page,
+    Ask, ConnectionDetail, ConnectionEntry, ConnectionPlace, Counts, Members, Page, SlowEntry,
     TOPICS_NAMED_MAX, Tally, Told, Whom,
 };
 use super::core::Broker;
@@ -44,6 +44,7 @@ impl Broker {
             Ask::Connections { app, after, limit, subject } => {
                 Told::Connections(self.connections(app, after, limit, subject.as_deref(), outlet))
             }
+            Ask::Slowest { app, limit } => Told::Slowest(self.slowest(app, limit, outlet)),
             Ask::Connection { app, session } => Told::Connection(self.detail(app, session, outlet)),
             Ask::Topics { app, after, limit } => {
                 Told::Topics(self.topic_page(app, after.as_ref(), limit))
@@ -96,6 +97,25 @@ impl Broker {
             .map(|(key, session)| self.entry(key, session, outlet))
             .collect();
         Page::cut(entries, limit)
+    }
+
+    /// Connections to which something is owed, most first. Holds twice as many as it tells at most.
+    fn slowest(&self, app: AppIndex, limit: u32, outlet: &impl Outlet) -> Vec<SlowEntry> {
+        let mut slowest = Vec::new();
+        for (key, session) in self.sessions_of(app) {
+            let units = session.under_way.iter().flat_map(|under_way| &under_way.catching);
+            let catching_count = count(units.map(|unit| unit.topics.len()).sum());
+            let queued_size = outlet.queued_size(key) as u64;
+            if queued_size == 0 && catching_count == 0 {
+                continue;
+            }
+            let entry = self.entry(key, session, outlet);
+            slowest.push(SlowEntry { queued_size, catching_count, entry });
+            if slowest.len() >= 2 * limit as usize {
+                slowest = SlowEntry::slowest(slowest, limit);
+            }
+        }
+        SlowEntry::slowest(slowest, limit)
     }
 
     fn entry(&self, key: Key, session: &Session, outlet: &impl Outlet) -> ConnectionEntry {

@@ -45,6 +45,13 @@ pub enum Ask {
         /// Which.
         session: Key,
     },
+    /// The connections to which most is owed.
+    Slowest {
+        /// Whose.
+        app: AppIndex,
+        /// Most to tell, at least 1.
+        limit: u32,
+    },
     /// Topics with subscribers, by name.
     Topics {
         /// Whose.
@@ -145,6 +152,31 @@ impl ConnectionEntry {
     }
 }
 
+/// A connection that does not keep up.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SlowEntry {
+    /// Bytes that wait for it.
+    pub queued_size: u64,
+    /// Topics with which it has to catch up before it is live again.
+    pub catching_count: u32,
+    /// Who it is.
+    pub entry: ConnectionEntry,
+}
+
+impl SlowEntry {
+    /// The slowest first; among equals, by place.
+    fn rank(&self) -> (std::cmp::Reverse<(u64, u32)>, ConnectionPlace) {
+        (std::cmp::Reverse((self.queued_size, self.catching_count)), self.entry.place())
+    }
+
+    /// The slowest of these, slowest first.
+    pub(super) fn slowest(mut entries: Vec<SlowEntry>, limit: u32) -> Vec<SlowEntry> {
+        entries.sort_unstable_by_key(SlowEntry::rank);
+        entries.truncate(limit as usize);
+        entries
+    }
+}
+
 /// One connection in full.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ConnectionDetail {
@@ -214,6 +246,8 @@ pub enum Told {
     Connections(Page<ConnectionEntry>),
     /// To [`Ask::Connection`]; `None` when there is no such connection.
     Connection(Option<Box<ConnectionDetail>>),
+    /// To [`Ask::Slowest`], slowest first.
+    Slowest(Vec<SlowEntry>),
     /// To [`Ask::Topics`].
     Topics(Page<Tally<TopicName>>),
     /// To [`Ask::Counts`].
@@ -238,6 +272,9 @@ impl Told {
                 Told::Connections(merge_connections(a, b, limit))
             }
             (Told::Connection(a), Told::Connection(b)) => Told::Connection(a.or(b)),
+            (Told::Slowest(a), Told::Slowest(b)) => {
+                Told::Slowest(SlowEntry::slowest([a, b].concat(), limit))
+            }
             (Told::Topics(a), Told::Topics(b)) => Told::Topics(merge_tallies(a, b, limit)),
             (Told::Counts(a), Told::Counts(b)) => Told::Counts(Counts {
                 websockets: a.websockets + b.websockets,
@@ -260,6 +297,7 @@ impl Told {
     pub(super) fn size(&self) -> usize {
         let count = match self {
             Told::Connections(page) => page.entries.len(),
+            Told::Slowest(entries) => entries.len(),
             Told::Connection(detail) => detail.as_ref().map_or(0, |detail| detail.topics.len()),
             Told::Topics(page) => page.entries.len(),
             Told::Members(members) => members.subjects.entries.len(),

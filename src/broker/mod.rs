@@ -41,7 +41,7 @@ mod timers;
 mod watching;
 
 pub use ask::{
-    Ask, ConnectionDetail, ConnectionEntry, ConnectionPlace, Counts, Members, Page,
+    Ask, ConnectionDetail, ConnectionEntry, ConnectionPlace, Counts, Members, Page, SlowEntry,
     TOPICS_NAMED_MAX, Tally, Told, Whom,
 };
 pub use catching::{PageSize, StartFrom};

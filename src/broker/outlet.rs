@@ -89,6 +89,9 @@ pub trait Outlet {
     /// The session's address, while it has one.
     fn peer(&self, session: Key) -> Option<SocketAddr>;
 
+    /// Bytes that wait for the session's peer.
+    fn queued_size(&self, session: Key) -> usize;
+
     /// Refuse such tokens of the application until `until_s`, Unix seconds.
     fn revoke(&mut self, app: AppIndex, revocation: &Revocation, until_s: u64);
 }

@@ -88,15 +88,27 @@ pub(super) fn server(values: &Values) -> ServerOptions {
 }
 
 pub(super) fn drain(values: &Values) -> DrainOptions {
-    DrainOptions { spread: values.duration(STOP_SPREAD) }
+    DrainOptions { spread: stop_spread(values) }
+}
+
+/// As it is set; else the default, or less where the stop leaves less time than that.
+fn stop_spread(values: &Values) -> Duration {
+    let spread = values.duration(STOP_SPREAD);
+    if values.is_set(STOP_SPREAD) {
+        return spread;
+    }
+    let left = values.duration(STOP_TIMEOUT).saturating_sub(values.duration(STOP_DELAY));
+    spread.min(left / 2)
 }
 
 /// Whether a stop's closes are over before its forced end. The problem is told of a key that someone
 /// set.
 pub(super) fn check_stop(values: &mut Values) {
-    let keys = [STOP_SPREAD, STOP_DELAY, STOP_TIMEOUT];
-    let [spread, delay, timeout] = keys.map(|key| values.duration(key));
+    let keys = [STOP_SPREAD, STOP_DELAY];
     let Some(key) = keys.into_iter().find(|key| values.is_set(key)) else { return };
+    let keys = [STOP_SPREAD, STOP_DELAY, STOP_TIMEOUT];
+    let [_, delay, timeout] = keys.map(|key| values.duration(key));
+    let spread = stop_spread(values);
     let closes_late = delay + spread >= timeout && delay + spread > Duration::ZERO;
     if closes_late && keys.iter().all(|key| values.is_sound(key)) {
         let [spread, delay, timeout] = [spread, delay, timeout].map(show_duration);

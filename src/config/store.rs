@@ -51,10 +51,9 @@ pub(super) fn store(values: &mut Values) -> Option<StoreOptions> {
         );
     }
     Some(StoreOptions {
-        path: path.into(),
         commit_count_max: values.number("store.commit_count_max"),
         sync: values.flag("store.sync"),
-        vfs: None,
+        ..StoreOptions::new(path)
     })
 }
 

@@ -5,26 +5,38 @@
 
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::Duration;
 
 use super::connection::{Connection, Phase};
 use super::listener::Accepted;
 use super::readiness::Source;
 use super::run::Shard;
 use crate::model::close::CloseCause;
+use crate::stdx::clock;
 use crate::stdx::slab::Key;
 
-/// How long accepting pauses when descriptors or memory have run out, in milliseconds.
-const EXHAUSTED_PAUSE_MS: u64 = 100;
+/// How long accepting pauses when descriptors or memory have run out.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
 impl Shard {
     /// Accepts what waits, up to the turn's budget.
     pub(super) fn accept(&mut self) {
         for _ in 0..self.delivery.options.turn.accepts_max {
             let Some(listener) = &self.listener else { return };
+            let untaken = self.accept_pace;
+            if let Some((measure, pace)) = &mut self.accept_pace
+                && let Err(wait) = pace.take(measure, clock::monotonic_ns(), 1)
+            {
+                // The rest waits in the kernel's queue; nobody is refused for the pace.
+                return self.pause_accepting(wait);
+            }
             match listener.accept() {
                 Accepted::Connection(fd, peer) => self.begin(fd, peer),
                 Accepted::Gone => {}
-                Accepted::Nobody => return,
+                Accepted::Nobody => {
+                    self.accept_pace = untaken;
+                    return;
+                }
                 Accepted::Exhausted(error) => {
                     self.delivery.counters().accepts_shed.increment();
                     if let Some(suppressed) = self.accept_log.ask(self.delivery.now) {
@@ -33,7 +45,7 @@ impl Shard {
                             "cannot accept: raise LimitNOFILE or lower shards.connections_max"
                         );
                     }
-                    return self.pause_accepting(EXHAUSTED_PAUSE_MS);
+                    return self.pause_accepting(EXHAUSTED_PAUSE);
                 }
             }
         }

@@ -177,6 +177,10 @@ impl Outlet for Delivery {
         self.connections.get(session).map(|connection| connection.peer)
     }
 
+    fn queued_size(&self, session: Key) -> usize {
+        self.connections.get(session).map_or(0, |connection| connection.outbound.size())
+    }
+
     fn revoke(&mut self, app: AppIndex, revocation: &Revocation, until_s: u64) {
         self.revocations.push((app, revocation.clone(), until_s));
     }

@@ -6,7 +6,9 @@ use std::io::Write as _;
 use http::StatusCode;
 
 use super::answer::{Asked, Report};
-use crate::broker::{ConnectionDetail, ConnectionEntry, Counts, Members, Page, Tally, Told};
+use crate::broker::{
+    ConnectionDetail, ConnectionEntry, Counts, Members, Page, SlowEntry, Tally, Told,
+};
 use crate::model::form::Form;
 use crate::model::refusal::{Refusal, Refused};
 use crate::model::topic::TopicName;
@@ -53,6 +55,7 @@ fn report(out: &mut Vec<u8>, told: &Told, report: &Report) -> Result<(), Refused
         (Told::Counts(counts), _) => write_counts(out, *counts),
         (Told::Topics(page), _) => write_topics(out, page),
         (Told::Connections(page), _) => write_connections(out, page),
+        (Told::Slowest(entries), _) => write_slowest(out, entries),
         (Told::Connection(Some(detail)), _) => write_connection(out, detail),
         (Told::Members(members), Report::Members { topic, members_max }) => {
             write_members(out, members, topic, *members_max);
@@ -64,7 +67,8 @@ fn report(out: &mut Vec<u8>, told: &Told, report: &Report) -> Result<(), Refused
 
 fn write_counts(out: &mut Vec<u8>, counts: Counts) {
     out.extend_from_slice(b"{\"connections\":");
-    numbers(out, &[("websocket", counts.websockets), ("sse", counts.streams)]);
+    let Counts { websockets, streams, polls, .. } = counts;
+    numbers(out, &[("websocket", websockets), ("sse", streams), ("poll", polls)]);
     let _ =
         write!(out, ",\"subscriptions\":{},\"topics\":{}}}", counts.subscriptions, counts.topics);
 }
@@ -110,6 +114,17 @@ fn write_connections(out: &mut Vec<u8>, page: &Page<ConnectionEntry>) {
     });
     let last = page.entries.last().map(|entry| entry.id.to_string());
     next(out, last.as_deref().filter(|_| page.has_more));
+    out.push(b'}');
+}
+
+fn write_slowest(out: &mut Vec<u8>, entries: &[SlowEntry]) {
+    out.extend_from_slice(b"{\"connections\":");
+    list(out, entries, |out, slow| {
+        out.push(b'{');
+        write_entry(out, &slow.entry);
+        let SlowEntry { queued_size, catching_count, .. } = slow;
+        let _ = write!(out, ",\"queuedBytes\":{queued_size},\"catchingUp\":{catching_count}}}");
+    });
     out.push(b'}');
 }
 

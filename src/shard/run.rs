@@ -33,6 +33,7 @@ use crate::proto::http1::{Date, Scratch};
 use crate::proto::json::Scanner;
 use crate::proto::ws::Inflater;
 use crate::stdx::clock::{self, Clock};
+use crate::stdx::rate::{LocalGcra, Measure};
 use crate::stdx::slab::{Key, Slab};
 use crate::stdx::wheel::Wheel;
 use crate::telemetry::{RateLimit, ShardCounters, StoreCounters};
@@ -154,6 +155,8 @@ pub struct Shard {
     pub(super) accept_log: RateLimit,
     pub(super) refusal_log: RateLimit,
     pub(super) connections_max: usize,
+    /// How fast sockets are accepted, where that is limited.
+    pub(super) accept_pace: Option<(Measure, LocalGcra)>,
     pub(super) stage: Stage,
     pub(super) started_unix_ms: u64,
     pub(super) store_counters: Option<Arc<StoreCounters>>,
@@ -245,6 +248,7 @@ impl Shard {
             accept_log: RateLimit::new(1, Duration::from_secs(5)),
             refusal_log: RateLimit::new(10, Duration::from_secs(1)),
             connections_max: seed.connections_max,
+            accept_pace: seed.options.socket.accept_rate.map(|r| (r.measure(), LocalGcra::new())),
             stage: Stage::Running,
             started_unix_ms: seed.started_unix_ms,
             store_counters: seed.store_counters,
@@ -415,6 +419,20 @@ impl Shard {
         self.broker.deliver_runs(&mut self.delivery);
     }
 
+    /// Notes what the broker has counted.
+    fn count_recovery(&self) {
+        let counters = &self.delivery.counters().recovery;
+        let kept = self.broker.history_stats();
+        counters.messages.set(kept.count);
+        counters.bytes.set(kept.size);
+        let dropped = [kept.dropped_by_limit, kept.dropped_by_age, kept.dropped_by_budget];
+        let stats = self.broker.catching_stats();
+        counters.recovered.advance_to(stats.recovered);
+        let totals = dropped.iter().chain(&stats.lost).chain(&stats.fell_behind);
+        let all = counters.dropped.iter().chain(&counters.lost).chain(&counters.fell_behind);
+        all.zip(totals).for_each(|(counter, total)| counter.advance_to(*total));
+    }
+
     /// How long the shard may park.
     fn wait(&self) -> Duration {
         let now = clock::now();
@@ -439,12 +457,12 @@ impl Shard {
             .unwrap_or(PARK_MAX)
     }
 
-    pub(super) fn pause_accepting(&mut self, pause_ms: u64) {
+    pub(super) fn pause_accepting(&mut self, pause: Duration) {
         if let Some(listener) = &self.listener
             && self.accept_resumes.is_none()
         {
             self.readiness.forget(listener.as_fd());
-            self.accept_resumes = Some(clock::now() + Duration::from_millis(pause_ms));
+            self.accept_resumes = Some(clock::now() + pause);
         }
     }
 
@@ -463,5 +481,6 @@ impl Shard {
         counters.turn_duration.observe(clock::now().duration_since(began));
         counters.subscriptions.set(self.broker.subscription_count() as u64);
         counters.topics.set(self.broker.home_topic_count() as u64);
+        self.count_recovery();
     }
 }

@@ -26,10 +26,6 @@ use crate::model::store::{Appended, StoreError, StoreIdentity};
 use crate::stdx::clock;
 use crate::telemetry::StoreCounters;
 
-/// Pages of log (4 KiB each) at which it is copied into the file: rarely enough that a page changed by
-/// many commits is copied once, and often enough that opening after a crash reads 16 MiB at most.
-const CHECKPOINT_PAGES: i32 = 4096;
-
 /// A message to append.
 #[derive(Debug)]
 pub struct NewMessage {
@@ -118,13 +114,26 @@ impl Database {
     /// Removes some of what is too old or has expired at `now_us` (Unix time in microseconds), and some
     /// idempotency keys that no window covers; whether there was more than one call removes.
     pub fn trim(&mut self, now_us: u64) -> bool {
-        let trimmed = self.write("trimming", |database| database.trim_all(now_us));
+        let Some(trimmed) = self.write("trimming", |database| database.trim_all(now_us)) else {
+            return false;
+        };
         // Rows were changed behind the cache.
         self.topics.forget();
-        trimmed.is_some_and(|trimmed| {
-            self.counters.trimmed.add(trimmed.count);
-            trimmed.has_more
-        })
+        self.counters.trimmed.add(trimmed.count);
+        trimmed.has_more
+    }
+
+    /// Checks the whole file: its structure, its indexes, its constraints. Takes as long as reading it.
+    ///
+    /// # Errors
+    /// Says what is damaged.
+    pub fn verify(&self) -> Result<(), String> {
+        let found = self.connection.query_row("PRAGMA integrity_check", [], |row| row.get(0));
+        match found {
+            Ok(found) if found == "ok" => Ok(()),
+            Ok(found) => Err(found),
+            Err(error) => Err(error.to_string()),
+        }
     }
 
     /// Copies the log into the file if it has grown long. Nobody waits for it, and it may take longer
@@ -134,7 +143,7 @@ impl Database {
             return;
         }
         let checkpointed = self.log_pages().and_then(|pages| {
-            let is_due = pages >= CHECKPOINT_PAGES;
+            let is_due = pages >= self.options.checkpoint_pages;
             if is_due {
                 self.connection.wal_checkpoint_v2(None::<&str>, CheckpointMode::PASSIVE)?;
             }

@@ -1,6 +1,7 @@
 //! Opens the file: how SQLite is to treat it, whose it is, and the tables of a new one.
 
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -63,11 +64,16 @@ fn sqlite(options: &StoreOptions, error: rusqlite::Error) -> OpenError {
     OpenError::from_sqlite(options.path.clone(), error)
 }
 
-/// Makes the file readable for its owner only: it holds what people wrote to each other. SQLite gives
-/// the log the same mode.
+/// Makes a new file readable for its owner only: it holds what people wrote to each other. SQLite gives
+/// the log the same mode. One that is there is not touched: closing it would give up the locks that
+/// another store of this process has on it.
 fn make_private(path: &Path) -> Result<(), OpenError> {
-    let opened = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path);
-    opened.map(drop).map_err(|source| OpenError::File { path: path.to_owned(), source })
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(source) if source.kind() != ErrorKind::AlreadyExists => {
+            Err(OpenError::File { path: path.to_owned(), source })
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// A new file's name is on the disk only when its folder is.

@@ -2,6 +2,10 @@
 
 use std::path::PathBuf;
 
+/// Rarely enough that a page changed by many commits is copied once, and often enough that opening
+/// after a crash reads 16 MiB at most.
+const CHECKPOINT_PAGES: i32 = 4096;
+
 /// Where the store is and how it commits.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct StoreOptions {
@@ -12,6 +16,9 @@ pub struct StoreOptions {
     /// Whether a commit waits for the disk. Without it a power cut loses what was acknowledged: for
     /// measuring only.
     pub sync: bool,
+    /// Pages of log (4 KiB each) at which it is copied into the file; tests choose few.
+    #[doc(hidden)]
+    pub checkpoint_pages: i32,
     /// The SQLite file system to go through, for tests of what a disk may do.
     #[doc(hidden)]
     pub vfs: Option<&'static str>,
@@ -20,6 +27,12 @@ pub struct StoreOptions {
 impl StoreOptions {
     /// The defaults, with the database at `path`.
     pub fn new(path: impl Into<PathBuf>) -> StoreOptions {
-        StoreOptions { path: path.into(), commit_count_max: 1024, sync: true, vfs: None }
+        StoreOptions {
+            path: path.into(),
+            commit_count_max: 1024,
+            sync: true,
+            checkpoint_pages: CHECKPOINT_PAGES,
+            vfs: None,
+        }
     }
 }

@@ -107,7 +107,8 @@ fn count(
         }
         Span::Before(offset) => {
             let all = count_after(connection, topic, 0, time_us)?;
-            Ok(all - count_after(connection, topic, offset.saturating_sub(1), time_us)?)
+            let behind = count_after(connection, topic, offset.saturating_sub(1), time_us)?;
+            Ok(all.saturating_sub(behind))
         }
     }
 }
@@ -128,7 +129,7 @@ fn count_after(
     else {
         return Ok(0);
     };
-    let lasting_count = topic.ordinal - ordinal + u64::from(is_lasting);
+    let lasting_count = topic.ordinal.saturating_sub(ordinal) + u64::from(is_lasting);
     let mut expiring = connection.prepare_cached(
         "SELECT count(*) FROM message INDEXED BY message_expiring
          WHERE topic = ?1 AND offset > ?2 AND expires_us > ?3",

@@ -130,5 +130,6 @@ pub(super) fn write_u64(value: u64) -> i64 {
 /// A count that was kept.
 pub(super) fn read_u64(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     let value: i64 = row.get(column)?;
-    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
+    u64::try_from(value)
+        .map_err(|_negative| rusqlite::Error::IntegralValueOutOfRange(column, value))
 }

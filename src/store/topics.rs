@@ -138,12 +138,12 @@ impl Topics {
             return Ok(*id);
         }
         let name = &*self.applications.get(app).id;
-        let id = match find_application(connection, name)? {
-            Some(id) => id,
-            None => {
-                connection.execute("INSERT INTO application (name) VALUES (?1)", [name])?;
-                connection.last_insert_rowid()
-            }
+        let known = find_application(connection, name)?;
+        let id = if let Some(id) = known {
+            id
+        } else {
+            connection.execute("INSERT INTO application (name) VALUES (?1)", [name])?;
+            connection.last_insert_rowid()
         };
         self.application_ids.insert(app, id);
         Ok(id)

@@ -69,8 +69,8 @@ fn trim_oldest(
             break;
         }
         through = read_u64(row, 0)?;
-        topic.count -= 1;
-        topic.size -= read_u64(row, 2)?;
+        topic.count = topic.count.saturating_sub(1);
+        topic.size = topic.size.saturating_sub(read_u64(row, 2)?);
         removed_count += 1;
         let expires_us: Option<i64> = row.get(3)?;
         if expires_us.is_none_or(|at_us| at_us > write_u64(now_us)) {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::histogram::Histogram;
+use super::recovery::RecoveryCounters;
 use crate::model::application::AppIndex;
 use crate::model::close::CloseCause;
 use crate::model::refusal::Refusal;
@@ -25,6 +26,11 @@ impl Counter {
     /// Adds one.
     pub fn increment(&self) {
         self.add(1);
+    }
+
+    /// Moves on to a total that is counted elsewhere.
+    pub fn advance_to(&self, total: u64) {
+        self.0.store(total, Ordering::Relaxed);
     }
 
     /// The count so far.
@@ -179,6 +185,8 @@ pub struct ShardCounters {
     pub subscriptions: Gauge,
     /// Topics this shard is home of.
     pub topics: Gauge,
+    /// What is kept for those who come back.
+    pub recovery: RecoveryCounters,
     /// From the acceptance of a publish at its home to the end of the flush that carried it.
     pub publish_to_flush: Histogram,
     /// Time a turn took, waiting excluded.

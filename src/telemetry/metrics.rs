@@ -8,6 +8,8 @@ use super::counters::{Counter, Door, Gauge, PublishCounters, PublishDoor, ShardC
 use super::exposition::{Exposition, Kind};
 use super::histogram::Reading;
 use super::process::ProcessStats;
+use super::recovery;
+use super::store::StoreCounters;
 use crate::model::application::Applications;
 use crate::model::close::CloseCause;
 use crate::model::refusal::Refusal;
@@ -22,6 +24,7 @@ pub fn render(
     shards: &[ShardCounters],
     applications: &Applications,
     process: &ProcessStats,
+    store: Option<&StoreCounters>,
     out: &mut Vec<u8>,
 ) {
     assert!(shards.len() <= usize::from(SHARDS_MAX), "the mesh knows no more shards");
@@ -37,6 +40,7 @@ pub fn render(
         per_shard(&mut page, (name, Kind::Gauge, help), shards, |shard| gauge(shard).get());
     }
     histograms(&mut page, shards);
+    recovery::expose(&mut page, shards, store);
     process.expose(&mut page);
 }
 

@@ -10,6 +10,7 @@ pub mod log;
 pub mod metrics;
 pub mod process;
 pub mod rate_limit;
+pub mod recovery;
 pub mod store;
 
 pub use counters::{Door, PublishDoor, ShardCounters};
@@ -18,4 +19,5 @@ pub use log::{LogFormat, LogOptions};
 pub use metrics::render;
 pub use process::ProcessStats;
 pub use rate_limit::RateLimit;
+pub use recovery::RecoveryCounters;
 pub use store::StoreCounters;

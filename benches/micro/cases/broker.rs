@@ -146,6 +146,10 @@ impl Outlet for Queues {
         None
     }
 
+    fn queued_size(&self, session: Key) -> usize {
+        self.owed[session.index as usize].size()
+    }
+
     fn revoke(&mut self, _app: AppIndex, _revocation: &Revocation, _until_s: u64) {
         unreachable!("nothing is revoked here")
     }

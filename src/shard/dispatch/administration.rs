@@ -96,6 +96,12 @@ impl Shard {
         let cause = CloseCause::Administered;
         match route {
             Route::Connections(_) => self.list_connections(exchange, app, &request.head),
+            Route::Slow(_) => {
+                let limit = page(&request.head)?.limit;
+                let ask = Ask::Slowest { app, limit };
+                self.ask(exchange, Audience::Everyone, &ask, Report::Plain, limit);
+                Ok(())
+            }
             Route::Connection(_, id) => {
                 let id = self.connection_id(id)?;
                 let ask = Ask::Connection { app, session: id.key };

@@ -67,7 +67,8 @@ impl Shard {
         let process = ProcessStats::read(self.started_unix_ms);
         let mut text = Vec::with_capacity(32 * 1024);
         let applications = &self.delivery.applications;
-        telemetry::render(&self.delivery.all_counters, applications, &process, &mut text);
+        let (counters, store) = (&self.delivery.all_counters, self.store_counters.as_deref());
+        telemetry::render(counters, applications, &process, store, &mut text);
         self.answer_with(exchange.key, exchange.terms, |out, date| {
             Response::start(out, StatusCode::OK, exchange.terms, date)
                 .header("Cache-Control", "no-store")

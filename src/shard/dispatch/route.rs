@@ -49,6 +49,8 @@ pub(super) enum Route<'a> {
     Presence(&'a str),
     /// `GET /v1/{app}/connections`: connections, paged.
     Connections(&'a str),
+    /// `GET /v1/{app}/slow`: the connections to which most is owed.
+    Slow(&'a str),
     /// `GET /v1/{app}/connections/{connection}`: one of them.
     Connection(&'a str, &'a str),
     /// `POST /v1/{app}/revocations`: revokes tokens and ends their sessions.
@@ -102,6 +104,7 @@ impl<'a> Route<'a> {
             | Route::Topics(app)
             | Route::Presence(app)
             | Route::Connections(app)
+            | Route::Slow(app)
             | Route::Connection(app, _)
             | Route::Revoke(app) => Some(app),
             Route::Page
@@ -137,6 +140,7 @@ impl<'a> Route<'a> {
             | Route::Counts(_)
             | Route::Topics(_)
             | Route::Connections(_)
+            | Route::Slow(_)
             | Route::Connection(..)
             | Route::Revoke(_) => Some(Gate::BACKEND),
             Route::Page | Route::Live | Route::Ready | Route::Metrics | Route::OpenApi => None,
@@ -262,6 +266,7 @@ fn application_route(path: &str) -> Option<Methods<'_>> {
         "topics" => Methods::get(Route::Topics(app)),
         "presence" => Methods::get(Route::Presence(app)),
         "connections" => Methods::get(Route::Connections(app)),
+        "slow" => Methods::get(Route::Slow(app)),
         "revocations" => Methods::post(Route::Revoke(app)),
         _ => match rest.strip_prefix("connections/") {
             Some(id) if is_segment(id) => Methods::get(Route::Connection(app, id)),
