@@ -21,7 +21,7 @@ use script::Script;
 use tools::{Missing, Tool};
 
 /// `demo` is open and knows every key; `guarded` asks for one and lets one other origin in; the keys
-/// of `jwks` are its provider's; `shed` takes few connections at a time.
+/// of `jwks` are its provider's; `shed` takes few connections at a time; `kept` keeps a whole stream.
 fn configuration(provider: SocketAddr) -> String {
     format!(
         r#"
@@ -29,6 +29,7 @@ buzzpost_application = "demo"
 
 [sse]
 retry_delay = "100ms"
+retry_jitter = "0s"
 
 [key_sets]
 cooldown = "1s"
@@ -53,6 +54,12 @@ id = "jwks"
 id = "shed"
 open = true
 limits.connections_per_address = "1/s burst 2"
+
+[[applications]]
+id = "kept"
+open = true
+history.count_max = 20000
+history.size_max = "16MiB"
 "#,
         files = keys::of_files(),
         served = keys::of_provider(provider),
@@ -105,4 +112,8 @@ clients! {
     openapi_document_by_validators_of_pypi: crate::tools::python, "openapi.py";
     a_browser_uses_the_page: crate::tools::node_and_browser, "page.mjs";
     a_browser_comes_from_another_origin: crate::tools::node_and_browser, "origins.mjs";
+    cuts_of_eventsource_of_npm: crate::tools::node, "cut_eventsource.mjs";
+    cuts_of_realtime_pubsub_client_of_npm: crate::tools::node, "cut_realtime.mjs";
+    cuts_of_long_polling_with_fetch: crate::tools::node, "cut_polling.mjs";
+    cuts_of_a_browsers_eventsource: crate::tools::node_and_browser, "cut_browser.mjs";
 }

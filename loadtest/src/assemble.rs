@@ -49,7 +49,11 @@ pub fn report(run: &Run, measured: &Measured, started_unix_ms: u64) -> Report {
     let publish = publish(run, measured);
     let connect = connect(run, measured);
     let mut failures = failures(run, &tally, &connect, &publish);
-    let mut notes = notes(run, measured, &generator, &publish, &connect);
+    let mut notes = notes(run, measured, &tally, &generator, &publish, &connect);
+    if let Some(recover) = &run.recover {
+        failures.extend(recover.failures());
+        notes.extend(recover.notes());
+    }
     if let Some(storm) = &storm {
         failures.extend(storm.failures(settings.lag_limit_ms));
         notes.extend(storm.notes());
@@ -78,6 +82,7 @@ pub fn report(run: &Run, measured: &Measured, started_unix_ms: u64) -> Report {
         memory: run.memory.clone(),
         cuts: run.cuts.clone(),
         storm,
+        recover: run.recover.clone(),
         slow: (settings.scenario == Scenario::Slow).then_some(slow),
         series: run.series.clone(),
     }
@@ -90,7 +95,8 @@ fn window_s(measured: &Measured) -> f64 {
 fn publish(run: &Run, measured: &Measured) -> PublishReport {
     let (begin, end) = &measured.window;
     let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-    let is_open = run.settings.scenario.publishes() && run.settings.scenario != Scenario::Flat;
+    let scenario = run.settings.scenario;
+    let is_open = scenario.publishes() && !scenario.is_closed_loop();
     PublishReport {
         rate_requested: if is_open { run.settings.rate } else { 0.0 },
         rate_achieved: per(end.accepted - begin.accepted, window_s(measured)),
@@ -179,7 +185,18 @@ fn failures(
     if scenario == Scenario::Connect && connect.failures > 0 {
         failures.push(format!("{} of {} connects failed", connect.failures, connect.attempts));
     }
-    if scenario.publishes() && tally.expected == 0 {
+    if scenario == Scenario::Publish && publish.refused + publish.unknown > 0 {
+        let (refused, unknown) = (publish.refused, publish.unknown);
+        failures.push(format!("{refused} publishes were refused and {unknown} not answered"));
+    }
+    if tally.lost_statements > 0 && !run.settings.allow_lost {
+        failures.push(format!(
+            "{} subscriptions were told that messages are lost, {} deliveries in all \
+             (--allow-lost accepts that)",
+            tally.lost_statements, tally.told_lost
+        ));
+    }
+    if scenario.publishes() && scenario != Scenario::Publish && tally.expected == 0 {
         failures.push("no delivery was expected, so nothing was proven".into());
     }
     if publish.unsent > 0 {
@@ -194,6 +211,7 @@ fn failures(
 fn notes(
     run: &Run,
     measured: &Measured,
+    tally: &Tally,
     generator: &GeneratorReport,
     publish: &PublishReport,
     connect: &ConnectReport,
@@ -223,6 +241,10 @@ fn notes(
     if connect.failures > 0 {
         let first = connect.errors.first().map_or("", String::as_str);
         notes.push(format!("{} connection attempts failed; first: {first}", connect.failures));
+    }
+    if tally.lost_statements > 0 && run.settings.allow_lost {
+        let (said, lost) = (tally.lost_statements, tally.told_lost);
+        notes.push(format!("{said} subscriptions were told of losses, {lost} deliveries in all"));
     }
     if run.settings.scenario == Scenario::Storm && run.settings.key.is_none() {
         notes.push("the crowd came without tokens of its own (--key-file)".into());

@@ -23,8 +23,19 @@ pub(crate) fn settings(settings: &Settings) -> Result<(), String> {
     let is_storm = settings.scenario == Scenario::Storm;
     let storm = &settings.storm;
     let processes = settings.processes.saturating_add(storm.processes) as usize;
+    let has_crowd = settings.scenario.has_crowd();
+    let is_recover = settings.scenario == Scenario::Recover;
+    let doors = settings.recover.doors.len();
     let rules = [
-        (settings.subscribers > 0, "--subscribers must be at least 1".to_owned()),
+        (
+            settings.subscribers > 0 || settings.scenario == Scenario::Publish,
+            "--subscribers must be at least 1".to_owned(),
+        ),
+        (
+            // Its connections share each topic, so the order of numbers would mean nothing.
+            settings.subscribers == 0 || settings.scenario != Scenario::Publish,
+            "publish takes no subscribers".to_owned(),
+        ),
         (settings.topics > 0, "--topics must be at least 1".to_owned()),
         (settings.topics < 1_000_000, "--topics must be below 1,000,000".to_owned()),
         (
@@ -51,7 +62,7 @@ pub(crate) fn settings(settings: &Settings) -> Result<(), String> {
         ),
         (settings.slow <= settings.subscribers, "--slow must not exceed --subscribers".to_owned()),
         (
-            settings.scenario != Scenario::Cut || settings.cuts > 0,
+            !matches!(settings.scenario, Scenario::Cut | Scenario::Recover) || settings.cuts > 0,
             "--cuts must be at least 1".to_owned(),
         ),
         (
@@ -64,14 +75,27 @@ pub(crate) fn settings(settings: &Settings) -> Result<(), String> {
         ),
         (!settings.deflate || settings.door == Door::Ws, "--deflate needs --door ws".to_owned()),
         (!is_storm || settings.door == Door::Ws, "storm needs --door ws".to_owned()),
-        (!is_storm || storm.crowd > 0, "storm needs at least 1 connection (-n)".to_owned()),
-        (!is_storm || storm.processes > 0, "--crowd-processes must be at least 1".to_owned()),
+        (!has_crowd || storm.crowd > 0, "a crowd has at least 1 connection (-n)".to_owned()),
+        (!has_crowd || storm.processes > 0, "--crowd-processes must be at least 1".to_owned()),
+        (
+            !is_recover || (doors > 0 && (storm.processes as usize).is_multiple_of(doors)),
+            "--crowd-processes must be a multiple of the number of --crowd-doors".to_owned(),
+        ),
+        (
+            !is_recover || settings.recover.jitter_s >= 0.0,
+            "--jitter must not be negative".to_owned(),
+        ),
+        (
+            // Members are back when a message sent after their return has come.
+            !is_recover || settings.rate >= f64::from(settings.topics),
+            "recover needs a --rate of at least 1 per second and topic".to_owned(),
+        ),
         (
             !is_storm || storm.concurrency >= storm.processes,
             "--concurrency must be at least --crowd-processes".to_owned(),
         ),
-        (!is_storm || storm.quiet_s > 0.0, "--quiet must be above 0".to_owned()),
-        (!is_storm || storm.ratio_max >= 1.0, "--ratio-max must be at least 1".to_owned()),
+        (!has_crowd || storm.quiet_s > 0.0, "--quiet must be above 0".to_owned()),
+        (!has_crowd || storm.ratio_max >= 1.0, "--ratio-max must be at least 1".to_owned()),
     ];
     let wrong: Vec<String> =
         rules.into_iter().filter(|(holds, _)| !holds).map(|(_, message)| message).collect();
@@ -88,7 +112,11 @@ pub(crate) fn limits(settings: &Settings) -> Result<(), String> {
     descriptors("subscribers", settings.subscribers, settings.processes, "--processes", limit)?;
     descriptors("of the crowd", storm.crowd, storm.processes, "--crowd-processes", limit)?;
     // Who closes first keeps the port for a minute (TIME-WAIT, RFC 9293 §3.3.2), unless by reset.
-    let times = if storm.farewell == Farewell::Close { GATHERINGS } else { 1 };
+    let times = match (storm.farewell, settings.scenario) {
+        (Farewell::Reset, _) => 1,
+        (Farewell::Close, Scenario::Recover) => u64::from(settings.cuts) + 1,
+        (Farewell::Close, _) => GATHERINGS,
+    };
     let needed = u64::from(settings.subscribers) + u64::from(storm.crowd) * times;
     let (ports, addresses) = (ports(), settings.sources.len().max(1) as u64);
     if needed > ports * addresses {

@@ -1,4 +1,4 @@
-//! A child process of a run: what it is told, what it answers, and which of the two kinds it is.
+//! A child process of a run: what it is told, what it answers, and which of the kinds it is.
 //!
 //! Commands come on standard input, events go to standard output, one JSON line each. A child ends
 //! when its parent's pipe does.
@@ -8,8 +8,9 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 
 use crate::control::{Command, Event};
+use crate::settings::Scenario;
 use crate::shared::Counters;
-use crate::{crowd, sys, worker};
+use crate::{crowd, returner, sys, worker};
 
 /// Runs a child process to its end; the counter page is the descriptor `counters_fd`.
 ///
@@ -29,6 +30,9 @@ pub fn run(counters_fd: i32) -> io::Result<()> {
         .ok_or_else(|| io::Error::other("the counter page has no such row"))?;
     let outcome = match worker.checked_sub(settings.processes) {
         None => worker::run(&settings, worker, row, pipe),
+        Some(crowd) if settings.scenario == Scenario::Recover => {
+            returner::run(&settings, crowd, row, pipe)
+        }
         Some(crowd) => crowd::run(&settings, crowd, row, pipe),
     };
     if let Err(error) = &outcome {

@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::report::Report;
-use crate::settings::{Door, Farewell, PublishDoor, Scenario, Settings, StormSettings};
+use crate::settings::{
+    Door, Farewell, PublishDoor, RecoverSettings, Scenario, Settings, StormSettings,
+};
 use crate::token::{Algorithm, Signer, TokenSettings};
 use crate::{check, child, compare, connect, html, scenario, summary, sys};
 
@@ -30,6 +32,8 @@ Examples:
   fanwire-loadtest topics --door sse --subscribers 5000 --topics 500 --rate 2000
   fanwire-loadtest idle --steps 2000,10000 --server-pid $(pidof fanwire)
   fanwire-loadtest storm -n 10000 --key-file private.pem --server-pid $(pidof fanwire)
+  fanwire-loadtest recover -n 10000 --server-pid $(pidof fanwire) --html recover.html
+  fanwire-loadtest publish --publish-connections 8 --pipeline 32 --duration 10 --json memory.json
   fanwire-loadtest flat --subscribers 1000 --duration 10 --json after.json
   fanwire-loadtest compare before.json after.json --threshold 5";
 
@@ -48,10 +52,16 @@ enum Task {
     /// A crowd of -n connections comes, is dropped, comes back twice; --established subscribers
     /// must not notice.
     Storm(Options),
+    /// -n subscribers are dropped at once and return with their positions while publishing goes on;
+    /// each must have every message once and in order, and --established subscribers must not notice.
+    Recover(Options),
     /// Let some subscribers stop reading; the others must not notice.
     Slow(Options),
     /// Closed loop: find how many frames per second the server delivers.
     Flat(Options),
+    /// Closed loop: find how many publishes per second the server answers, with --pipeline requests
+    /// in flight on each of --publish-connections.
+    Publish(Options),
     /// Compare two JSON reports; fails when the second is worse by more than the threshold.
     Compare {
         /// The report to compare with.
@@ -84,10 +94,11 @@ struct Options {
     /// How messages are published.
     #[arg(long, value_enum, default_value = "native")]
     publish_door: PublishDoor,
-    /// Subscribers; storm: connections of the crowd.
-    #[arg(long, short = 'n', default_value_t = 1000)]
-    subscribers: u32,
-    /// Topics [default: 100 for `topics`, else 1].
+    /// Subscribers; storm and recover: connections of the crowd [default: 10000 for `recover`, 0 for
+    /// `publish`, else 1000].
+    #[arg(long, short = 'n')]
+    subscribers: Option<u32>,
+    /// Topics [default: 100 for `topics`, 20 for `recover`, else 1].
     #[arg(long)]
     topics: Option<u32>,
     /// Topics that each subscriber takes.
@@ -100,7 +111,7 @@ struct Options {
     #[arg(long, default_value_t = 200)]
     size: usize,
     /// Publishes per second, over all topics [default: 1000 for `topics`, 100 for
-    /// `storm`, else 20].
+    /// `storm`, 40 for `recover`, else 20].
     #[arg(long)]
     rate: Option<f64>,
     /// Seconds of publishing that are verified but not timed.
@@ -118,8 +129,9 @@ struct Options {
     /// HTTP connections for publishing; a topic always uses the same one.
     #[arg(long, default_value_t = 4)]
     publish_connections: u32,
-    /// Requests in flight on each publishing connection [default: 16 for `storm`, whose messages
-    /// must go out when they are due although the answers are late; else 1].
+    /// Requests in flight on each publishing connection [default: 16 for `publish`, and for `storm`
+    /// and `recover`, whose messages must go out when they are due although the answers are late;
+    /// else 1].
     #[arg(long)]
     pipeline: Option<u32>,
     /// Most messages per request on the batch door.
@@ -181,32 +193,41 @@ struct Options {
     /// cut: share of the subscribers to cut, 0 to 1.
     #[arg(long, default_value_t = 1.0)]
     cut_fraction: f64,
-    /// cut: how many cuts, evenly spread over the duration.
+    /// cut: how many cuts, evenly spread over the duration; recover: how many drops.
     #[arg(long, default_value_t = 1)]
     cuts: u32,
     /// cut: connections per second after a cut; 0 = all at once.
     #[arg(long, default_value_t = 0.0)]
     reconnect_rate: f64,
-    /// storm: subscribers that receive throughout, each over its own connection.
+    /// storm, recover: subscribers that receive throughout, each over its own connection.
     #[arg(long, default_value_t = 500)]
     established: u32,
-    /// storm: seconds before it in which the quiet latency is measured.
+    /// storm, recover: seconds before it in which the quiet latency is measured.
     #[arg(long, default_value_t = 10.0)]
     quiet: f64,
     /// storm: handshakes of the crowd under way at any time.
     #[arg(long, default_value_t = 256)]
     concurrency: u32,
-    /// storm: processes that hold the crowd.
-    #[arg(long, default_value_t = 1)]
-    crowd_processes: u32,
-    /// storm: niceness of those processes, 0 to 19. Where generator and server share CPUs, more
+    /// storm, recover: processes that hold the crowd [default: 1; recover: one per door].
+    #[arg(long)]
+    crowd_processes: Option<u32>,
+    /// recover: doors of the crowd, an equal share each.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "ws,sse")]
+    crowd_doors: Vec<Door>,
+    /// recover: seconds over which those return to whom the server gives no time to wait.
+    #[arg(long, default_value_t = 3.0)]
+    jitter: f64,
+    /// A server that says that messages are lost does not fail the run by it.
+    #[arg(long)]
+    allow_lost: bool,
+    /// storm, recover: niceness of those processes, 0 to 19. Where generator and server share CPUs, more
     /// leaves the server its own; the crowd then comes as fast as what is left allows.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=19))]
     crowd_nice: u8,
-    /// storm: how the crowd is dropped.
+    /// storm, recover: how the crowd is dropped.
     #[arg(long, value_enum, default_value = "reset")]
     drop: Farewell,
-    /// storm: most that the p99 of delivery may grow, as a multiple of its quiet value.
+    /// storm, recover: most that the p99 of delivery may grow, as a multiple of its quiet value.
     #[arg(long, default_value_t = 3.0)]
     ratio_max: f64,
     /// Processes of the server, to sample CPU and memory (comma-separated).
@@ -245,8 +266,10 @@ fn dispatch(task: Task) -> Result<bool, String> {
         Task::Topics(options) => (Scenario::Topics, options),
         Task::Cut(options) => (Scenario::Cut, options),
         Task::Storm(options) => (Scenario::Storm, options),
+        Task::Recover(options) => (Scenario::Recover, options),
         Task::Slow(options) => (Scenario::Slow, options),
         Task::Flat(options) => (Scenario::Flat, options),
+        Task::Publish(options) => (Scenario::Publish, options),
         Task::Compare { before, after, threshold } => {
             let comparison = compare::compare(&read(&before)?, &read(&after)?, threshold)?;
             print(&comparison.to_string())?;
@@ -292,13 +315,20 @@ impl Options {
         let (target, host) = resolve(&self.url)?;
         let sources = sources(self.source_addresses.as_deref())?;
         let mut steps = self.steps;
+        let wanted = self.subscribers.unwrap_or(default_subscribers(scenario));
         if scenario == Scenario::Idle && steps.is_empty() {
-            steps = vec![(self.subscribers / 5).max(1), self.subscribers];
+            steps = vec![(wanted / 5).max(1), wanted];
         }
+        let has_crowd = scenario.has_crowd();
+        let recover = match scenario {
+            Scenario::Recover => RecoverSettings { doors: self.crowd_doors, jitter_s: self.jitter },
+            _ => RecoverSettings::default(),
+        };
+        let doors = u32::try_from(recover.doors.len()).unwrap_or(u32::MAX);
         let storm = match scenario {
-            Scenario::Storm => StormSettings {
-                crowd: self.subscribers,
-                processes: self.crowd_processes,
+            Scenario::Storm | Scenario::Recover => StormSettings {
+                crowd: wanted,
+                processes: self.crowd_processes.unwrap_or(doors.max(1)),
                 concurrency: self.concurrency,
                 quiet_s: self.quiet,
                 nice: self.crowd_nice,
@@ -307,10 +337,8 @@ impl Options {
             },
             _ => StormSettings::default(),
         };
-        let is_storm = scenario == Scenario::Storm;
-        let all = if is_storm { self.established } else { self.subscribers };
+        let all = if has_crowd { self.established } else { wanted };
         let subscribers = steps.last().copied().unwrap_or(all);
-        let many = scenario == Scenario::Topics;
         let run = run_number();
         let key = self.key_file.map(|key_file| TokenSettings {
             key_file,
@@ -324,6 +352,7 @@ impl Options {
             (Scenario::Slow, slow) => slow.unwrap_or((subscribers / 100).max(1)),
             _ => 0,
         };
+        let is_deep = has_crowd || scenario == Scenario::Publish;
         let settings = Settings {
             scenario,
             door: self.door,
@@ -333,7 +362,7 @@ impl Options {
             app: self.app,
             run,
             topic_prefix: self.topic_prefix,
-            topics: self.topics.unwrap_or(if many { 100 } else { 1 }),
+            topics: self.topics.unwrap_or(default_topics(scenario)),
             topics_per_subscriber: self.topics_per_subscriber,
             subscribers,
             steps,
@@ -345,7 +374,7 @@ impl Options {
             reconnect_rate: self.reconnect_rate,
             connect_timeout_s: self.connect_timeout,
             publish_connections: self.publish_connections,
-            pipeline: self.pipeline.unwrap_or(if is_storm { 16 } else { 1 }),
+            pipeline: self.pipeline.unwrap_or(if is_deep { 16 } else { 1 }),
             batch: self.batch,
             window: self.window,
             processes: self.processes,
@@ -362,6 +391,8 @@ impl Options {
             cut_fraction: self.cut_fraction,
             cuts: self.cuts,
             storm,
+            recover,
+            allow_lost: self.allow_lost,
             server_pids: self.server_pid,
             lag_limit_ms: self.lag_limit,
         };
@@ -370,10 +401,27 @@ impl Options {
     }
 }
 
+fn default_subscribers(scenario: Scenario) -> u32 {
+    match scenario {
+        Scenario::Recover => 10_000,
+        Scenario::Publish => 0,
+        _ => 1000,
+    }
+}
+
+fn default_topics(scenario: Scenario) -> u32 {
+    match scenario {
+        Scenario::Topics => 100,
+        Scenario::Recover => 20,
+        _ => 1,
+    }
+}
+
 fn default_rate(scenario: Scenario) -> f64 {
     match scenario {
         Scenario::Topics => 1000.0,
         Scenario::Storm => 100.0,
+        Scenario::Recover => 40.0,
         _ => 20.0,
     }
 }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::latency::Sparse;
 use crate::ledger::TopicLedger;
+use crate::memory::Brought;
 use crate::settings::Settings;
 use crate::verdict::Tally;
 
@@ -50,7 +51,8 @@ pub enum Command {
     Gather {
         /// When, `CLOCK_MONOTONIC` nanoseconds.
         at_ns: u64,
-        /// With which set of tokens; none = stay away.
+        /// With which set of tokens; none = stay away. Who returns for what was missed comes when
+        /// its own wait is over.
         tokens: Option<u32>,
     },
     /// Publishing is over and deliveries have settled: judge.
@@ -96,7 +98,7 @@ pub struct Interval {
 /// One crowd's gathering.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Gathered {
-    /// Members that got their welcome.
+    /// Members that got their welcome, and what they had missed if they returned for it.
     pub welcomed: u64,
     /// Members that did not: refused, reset, or not answered in time.
     pub failed: u64,
@@ -114,6 +116,19 @@ pub struct Gathered {
     pub turn_ns_max: u64,
     /// The first few errors.
     pub errors: Vec<String>,
+    /// Of members that returned for what they had missed.
+    pub returned: Returned,
+}
+
+/// How members returned for what they had missed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Returned {
+    /// Longest time that one of them waited before it came back, nanoseconds.
+    pub window_ns: u64,
+    /// Attempts that failed and were repeated.
+    pub refused: u64,
+    /// What the server said of their positions.
+    pub brought: Brought,
 }
 
 /// One worker's verdict.

@@ -8,25 +8,23 @@
 //! each member is welcomed or has failed.
 
 use std::collections::VecDeque;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use socket2::Socket;
-
+use crate::beat::Beat;
 use crate::child::{CommandPipe, send};
-use crate::connect;
+use crate::context::Context;
 use crate::control::{Command, Event, Gathered};
 use crate::inbox::{Inbox, bump};
 use crate::latency::Latency;
-use crate::run::per;
-use crate::settings::{Farewell, Settings};
+use crate::link::Link;
+use crate::settings::Settings;
 use crate::shared::Row;
-use crate::subscriber::{Context, Phase, Subscriber};
+use crate::subscriber::Subscriber;
 use crate::sys::{self, Epoll, Interest, Ready};
 use crate::token::Signer;
-use crate::wire::{request, ws};
 
 const COMMANDS: u64 = u64::MAX;
 const SCRATCH_SIZE: usize = 64 * 1024;
@@ -36,18 +34,8 @@ const CONNECTS_PER_TURN_MAX: usize = 64;
 const ERRORS_MAX: usize = 3;
 /// How often slow handshakes are looked for, and the live line is served.
 const INTERVAL_NS: u64 = 1_000_000_000;
-/// RFC 6455 §7.4.1: the endpoint is going away.
-const GOING_AWAY: [u8; 2] = 1001_u16.to_be_bytes();
 /// Sets of tokens: one to come and come back with, one to come back with anew.
 const TOKEN_SETS: u32 = 2;
-
-struct Member {
-    subscriber: Subscriber,
-    socket: Option<Socket>,
-    out: Vec<u8>,
-    /// When its connect began, nanoseconds.
-    began_ns: u64,
-}
 
 /// The crowd's state.
 struct Crowd<'a> {
@@ -55,7 +43,7 @@ struct Crowd<'a> {
     row: &'a Row,
     context: Context<'a>,
     epoll: Epoll,
-    members: Vec<Member>,
+    members: Vec<Link>,
     /// Per set, per member.
     tokens: Vec<Vec<String>>,
     pipe: CommandPipe,
@@ -72,13 +60,6 @@ struct Crowd<'a> {
     is_gathering: bool,
     scratch: Vec<u8>,
     beat: Beat,
-}
-
-/// The crowd's own use of its CPU.
-struct Beat {
-    from_ns: u64,
-    cpu_ns: u64,
-    turn_ns_max: u64,
 }
 
 /// Runs the crowd process number `crowd` to its end.
@@ -106,8 +87,8 @@ impl<'a> Crowd<'a> {
         let epoll = Epoll::new()?;
         epoll.add(pipe.as_raw_fd(), COMMANDS, Interest::Read)?;
         let processes = settings.storm.processes.max(1) as usize;
-        let tokens = sign(settings, numbers.clone())?;
-        let members = numbers.map(Member::new).collect();
+        let tokens = sign(settings, numbers.clone(), TOKEN_SETS)?;
+        let members = numbers.map(|number| Link::new(Subscriber::new(number))).collect();
         bump(&row.crowd_ready, 1);
         Ok(Crowd {
             settings,
@@ -151,7 +132,7 @@ impl<'a> Crowd<'a> {
                 looked_ns = now_ns;
                 self.expire(now_ns);
             }
-            self.beat.turn_ns_max = self.beat.turn_ns_max.max(now_ns - woke_ns);
+            self.beat.turn(now_ns - woke_ns);
             self.report()?;
         }
     }
@@ -193,19 +174,7 @@ impl<'a> Crowd<'a> {
 
     /// Drops every connection.
     fn leave(&mut self) {
-        for member in &mut self.members {
-            member.subscriber.end();
-            let Some(mut socket) = member.socket.take() else { continue };
-            // What fails here is gone already.
-            let _ = match self.settings.storm.farewell {
-                Farewell::Reset => socket.set_linger(Some(Duration::ZERO)),
-                Farewell::Close => {
-                    let mut frame = Vec::new();
-                    ws::write(&mut frame, ws::opcode::CLOSE, &GOING_AWAY);
-                    socket.write_all(&frame)
-                }
-            };
-        }
+        self.members.iter_mut().for_each(|member| member.leave(self.settings));
         self.row.crowd_live.store(0, Ordering::Relaxed);
     }
 
@@ -220,94 +189,38 @@ impl<'a> Crowd<'a> {
     }
 
     fn begin(&mut self, index: usize) {
+        let token = self.tokens.get(self.set).and_then(|set| set.get(index));
+        let credential = token.map(String::as_str);
         let member = &mut self.members[index];
-        member.began_ns = sys::monotonic_ns();
-        let number = member.subscriber.number;
-        let opened = connect::open(self.settings, number, false).and_then(|socket| {
-            self.epoll.add(socket.as_raw_fd(), index as u64, Interest::ReadWrite)?;
-            Ok(socket)
-        });
         self.arriving += 1;
-        member.subscriber.begin();
-        match opened {
-            Ok(socket) => {
-                let token = self.tokens.get(self.set).and_then(|set| set.get(index));
-                member.out = request::subscribe(self.settings, number, token.map(String::as_str));
-                member.socket = Some(socket);
-            }
-            Err(error) => self.gone(index, &error.to_string()),
+        if let Err(error) = member.open(self.settings, &self.epoll, index as u64, credential) {
+            self.gone(index, &error.to_string());
         }
     }
 
     fn ready(&mut self, index: usize, ready: Ready) {
         let Some(member) = self.members.get_mut(index) else { return };
-        let Some(socket) = &member.socket else { return };
-        if ready.writable
-            && let Err(error) = connect::finish(socket)
-        {
-            return self.gone(index, &error.to_string());
-        }
-        let outcome = if ready.readable { self.read(index) } else { Ok(()) };
-        if let Err(reason) = outcome.and_then(|()| self.write(index, ready.writable)) {
-            self.gone(index, &reason);
-        }
-    }
-
-    fn read(&mut self, index: usize) -> Result<(), String> {
-        let member = &mut self.members[index];
-        let Some(mut socket) = member.socket.as_ref() else { return Ok(()) };
-        let count = match socket.read(&mut self.scratch) {
-            Ok(0) => return Err("the server closed the connection".into()),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Err(error) => return Err(error.to_string()),
-        };
-        let now_ns = sys::monotonic_ns();
-        let was_live = member.subscriber.phase == Phase::Live;
-        let bytes = &self.scratch[..count];
-        let taken = member.subscriber.receive(bytes, now_ns, &mut self.context, &mut member.out);
-        if !was_live && member.subscriber.phase == Phase::Live {
+        let was_live = member.is_live();
+        let (scratch, context) = (&mut self.scratch, &mut self.context);
+        let outcome = member.ready(index as u64, ready, &self.epoll, scratch, context);
+        if !was_live && member.is_live() {
+            let now_ns = sys::monotonic_ns();
             self.handshake.record(now_ns - member.began_ns);
             self.arriving -= 1;
             bump(&self.row.crowd_live, 1);
             self.gathered.welcomed += 1;
             self.gathered.last_ns = now_ns;
         }
-        taken
-    }
-
-    /// Writes what waits; `was_waiting` tells that room was being watched for.
-    fn write(&mut self, index: usize, was_waiting: bool) -> Result<(), String> {
-        let member = &mut self.members[index];
-        let Some(mut socket) = member.socket.as_ref() else { return Ok(()) };
-        if !was_waiting && member.out.is_empty() {
-            return Ok(());
+        if let Err(reason) = outcome {
+            self.gone(index, &reason);
         }
-        match socket.write(&member.out) {
-            Ok(count) => drop(member.out.drain(..count)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error.to_string()),
-        }
-        let is_waiting = !member.out.is_empty();
-        if !is_waiting {
-            member.out = Vec::new();
-        }
-        if is_waiting != was_waiting {
-            let interest = if is_waiting { Interest::ReadWrite } else { Interest::Read };
-            self.epoll
-                .modify(socket.as_raw_fd(), index as u64, interest)
-                .map_err(|error| error.to_string())?;
-        }
-        Ok(())
     }
 
     /// A connection has ended without our wish: an error, whether it was welcomed or not.
     fn gone(&mut self, index: usize, reason: &str) {
         let member = &mut self.members[index];
-        member.socket = None;
-        member.out = Vec::new();
-        let was_live = member.subscriber.phase == Phase::Live;
-        member.subscriber.end();
+        let was_live = member.is_live();
+        member.end();
         if was_live {
             self.row.crowd_live.fetch_sub(1, Ordering::Relaxed);
             self.gathered.lost += 1;
@@ -358,32 +271,18 @@ impl<'a> Crowd<'a> {
     }
 }
 
-impl Member {
-    fn new(number: u32) -> Member {
-        Member { subscriber: Subscriber::new(number), socket: None, out: Vec::new(), began_ns: 0 }
-    }
-}
-
-impl Beat {
-    fn new() -> Beat {
-        Beat { from_ns: sys::monotonic_ns(), cpu_ns: sys::thread_cpu_ns(), turn_ns_max: 0 }
-    }
-
-    /// Share of one CPU, and the longest turn in nanoseconds.
-    fn now(&self) -> (f64, u64) {
-        let whole_ns = per(sys::monotonic_ns() - self.from_ns, 1.0);
-        (per(sys::thread_cpu_ns() - self.cpu_ns, whole_ns), self.turn_ns_max)
-    }
-}
-
-/// Signs every token that will be needed; none when the run has no key.
-fn sign(settings: &Settings, numbers: std::ops::Range<u32>) -> io::Result<Vec<Vec<String>>> {
+/// Signs every token that will be needed, `sets` for each member; none when the run has no key.
+pub(crate) fn sign(
+    settings: &Settings,
+    numbers: std::ops::Range<u32>,
+    sets: u32,
+) -> io::Result<Vec<Vec<String>>> {
     let Some(key) = &settings.key else { return Ok(Vec::new()) };
     let signer = Signer::load(key, settings.run).map_err(io::Error::other)?;
     let set = |generation| {
         let sign = |number| signer.subscriber(number, generation);
         numbers.clone().map(sign).collect::<Result<Vec<_>, _>>()
     };
-    let sets = (0..TOKEN_SETS).map(set).collect::<Result<Vec<_>, _>>();
+    let sets = (0..sets).map(set).collect::<Result<Vec<_>, _>>();
     sets.map_err(|error| io::Error::other(format!("cannot sign: {error}")))
 }

@@ -3,8 +3,9 @@
 use crate::chart::{Chart, Line, Scale, append, escape};
 use crate::latency::Quantiles;
 use crate::live::{milliseconds, short};
-use crate::report::{Report, Second};
+use crate::report::{RecoverRound, Report, Second};
 use crate::run::per;
+use crate::settings::Scenario;
 use crate::summary;
 use crate::verdict::Kind;
 
@@ -51,6 +52,7 @@ pub fn page(report: &Report) -> String {
         "</div>".to_owned(),
         latency_table(report),
         storm_table(report),
+        recover_table(report),
         delivery_table(report),
         memory_table(report),
         environment(report),
@@ -99,10 +101,15 @@ fn header(report: &Report, title: &str) -> String {
 
 fn cards(report: &Report) -> String {
     let mut cards = Vec::new();
-    if report.settings.scenario.publishes() {
+    let scenario = report.settings.scenario;
+    if scenario.publishes() {
+        cards.push(("accepted publishes/s", short(report.publish.rate_achieved)));
+    }
+    if scenario == Scenario::Publish {
+        cards.push(("answer p99", milliseconds(report.publish.answer_raw.p99_ns)));
+    } else if scenario.publishes() {
         let latency = &report.latency_corrected;
         cards.push(("delivered frames/s", short(report.publish.delivered_per_second)));
-        cards.push(("accepted publishes/s", short(report.publish.rate_achieved)));
         cards.push(("latency p50, from intended send", milliseconds(latency.p50_ns)));
         cards.push(("latency p99", milliseconds(latency.p99_ns)));
         cards.push(("latency p99.99", milliseconds(latency.p99_99_ns)));
@@ -319,6 +326,31 @@ fn storm_table(report: &Report) -> String {
     )
 }
 
+fn recover_table(report: &Report) -> String {
+    let Some(recover) = &report.recover else { return String::new() };
+    let seconds = |s: Option<f64>| s.map_or("never".to_owned(), |s| format!("{s:.2} s"));
+    let row = |round: &RecoverRound| {
+        let told = &round.brought;
+        let mut row = [round.dropped, round.back].map(|count| count.to_string()).to_vec();
+        row.extend([round.all_back_s, Some(round.window_s)].map(seconds));
+        let counts = [round.refused, told.recovered, told.lost, told.messages];
+        row.extend(counts.map(|count| count.to_string()));
+        row
+    };
+    let rows: Vec<Vec<String>> = recover.rounds.iter().map(row).collect();
+    let head = [
+        "dropped",
+        "back",
+        "all back after",
+        "window",
+        "failed attempts",
+        "subscriptions recovered (WebSocket)",
+        "told of a loss",
+        "messages announced",
+    ];
+    format!("<h2>Return after each drop</h2>{}", table("", &head, &rows))
+}
+
 fn delivery_table(report: &Report) -> String {
     if !report.settings.scenario.publishes() {
         return String::new();
@@ -333,6 +365,10 @@ fn delivery_table(report: &Report) -> String {
         ("deliveries received", tally.delivered),
     ];
     rows.extend(Kind::ALL.into_iter().map(|kind| (kind.name(), tally.of(kind))));
+    rows.extend([
+        ("subscriptions told of a loss", tally.lost_statements),
+        ("deliveries lost so", tally.told_lost),
+    ]);
     rows.push(("envelopes checked as JSON, the others byte by byte", tally.envelopes_parsed));
     let rows: Vec<Vec<String>> =
         rows.into_iter().map(|(name, n)| vec![name.to_owned(), n.to_string()]).collect();

@@ -1,13 +1,16 @@
 //! Where a worker's deliveries end: recognised, checked, timed, counted.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::latency::{Latency, Sparse};
+use crate::marker::Marker;
 use crate::settings::Settings;
 use crate::shared::Row;
 use crate::track::{Arrival, Track};
 use crate::verdict::{Kind, Tally, Violation};
 use crate::wire::envelope::{Content, Recognizer};
+use crate::wire::notice::{Lost, Welcome};
 
 /// The receiving end of one worker.
 pub struct Inbox<'a> {
@@ -25,6 +28,26 @@ pub struct Inbox<'a> {
     /// Phases of a storm: the first intended send of each, ascending, and its latency since it was
     /// last taken.
     phases: Vec<(u64, Latency)>,
+}
+
+/// What a subscriber has to act upon.
+#[derive(Debug)]
+pub enum Taken<'t> {
+    /// Nothing: what came was no concern of its own, or was wrong.
+    Nothing,
+    /// A message of one of its subscriptions.
+    Delivered {
+        /// Index of the subscription.
+        index: usize,
+        /// When the message was sent, nanoseconds.
+        sent_ns: u64,
+        /// Its position, where it has one of its own.
+        position: Option<Cow<'t, str>>,
+    },
+    /// It is welcomed.
+    Welcome(Welcome),
+    /// Messages are lost; the tracks know already.
+    Lost(Lost),
 }
 
 /// Adds to a counter that only this process writes.
@@ -48,37 +71,38 @@ impl<'a> Inbox<'a> {
         }
     }
 
-    /// Takes one text frame or event of `subscriber`, whose subscriptions are `tracks`; answers
-    /// the topic if it was a welcome.
-    pub fn take(
+    /// Takes one text frame or event of `subscriber`, whose subscriptions are `tracks`.
+    pub fn take<'t>(
         &mut self,
         subscriber: u32,
         tracks: &mut [Track],
-        text: &[u8],
+        text: &'t [u8],
         now_ns: u64,
-    ) -> Option<String> {
-        let marker = match self.recognizer.recognize(text) {
-            Content::Delivery(marker) => marker,
-            Content::Welcome(topic) => return Some(topic),
+    ) -> Taken<'t> {
+        let (marker, position) = match self.recognizer.recognize(text) {
+            Content::Delivery(marker, position) => (marker, position),
+            Content::Welcome(welcome) => return Taken::Welcome(welcome),
+            Content::Lost(lost) => return self.told_lost(subscriber, tracks, lost, now_ns),
             Content::Other => {
                 self.tally.other_frames += 1;
-                return None;
+                return Taken::Nothing;
             }
             Content::Corrupt(detail) => {
                 self.wrong(Kind::Corrupt, subscriber, None, None, now_ns, detail);
-                return None;
+                return Taken::Nothing;
             }
             Content::Alien(detail) => {
                 self.wrong(Kind::Alien, subscriber, None, None, now_ns, detail);
-                return None;
+                return Taken::Nothing;
             }
         };
         bump(&self.row.delivered, 1);
         let (topic, sequence) = (marker.topic, marker.sequence);
-        let Some(track) = self.track_of(subscriber, tracks, topic) else {
+        let index = self.index_of(subscriber, topic);
+        let Some((index, track)) = index.and_then(|i| Some((i, tracks.get_mut(i)?))) else {
             let detail = "not subscribed to it".to_owned();
             self.wrong(Kind::Alien, subscriber, Some(topic), Some(sequence), now_ns, detail);
-            return None;
+            return Taken::Nothing;
         };
         let wrong = match track.arrive(sequence) {
             Arrival::InOrder => None,
@@ -88,6 +112,11 @@ impl<'a> Inbox<'a> {
         if let Some(kind) = wrong {
             self.wrong(kind, subscriber, Some(topic), Some(sequence), now_ns, String::new());
         }
+        self.time(subscriber, &marker, now_ns);
+        Taken::Delivered { index, sent_ns: marker.sent_ns, position }
+    }
+
+    fn time(&mut self, subscriber: u32, marker: &Marker, now_ns: u64) {
         // One that stops reading delays only itself; the others' times are what is asked for.
         let is_timed = self.settings.slow == 0 || !self.settings.is_slow(subscriber);
         if is_timed && marker.intended_ns >= self.measure_from_ns {
@@ -99,7 +128,45 @@ impl<'a> Inbox<'a> {
                 latency.record(corrected_ns);
             }
         }
-        None
+    }
+
+    /// Takes the data of an event stream's `lost` event.
+    pub fn take_lost<'t>(
+        &mut self,
+        subscriber: u32,
+        tracks: &mut [Track],
+        data: &[u8],
+        now_ns: u64,
+    ) -> Taken<'t> {
+        match Lost::read(data) {
+            Ok(lost) => self.told_lost(subscriber, tracks, lost, now_ns),
+            Err(detail) => {
+                self.wrong(Kind::Corrupt, subscriber, None, None, now_ns, detail);
+                Taken::Nothing
+            }
+        }
+    }
+
+    fn told_lost<'t>(
+        &mut self,
+        subscriber: u32,
+        tracks: &mut [Track],
+        lost: Lost,
+        now_ns: u64,
+    ) -> Taken<'t> {
+        let topics: Vec<String> =
+            self.settings.topics_of(subscriber).map(|t| self.settings.topic(t)).collect();
+        for name in lost.topics() {
+            let index = topics.iter().position(|topic| topic == name);
+            let Some(track) = index.and_then(|index| tracks.get_mut(index)) else {
+                let detail = format!("a loss of topic {name:?}, not subscribed to it");
+                self.wrong(Kind::Alien, subscriber, None, None, now_ns, detail);
+                continue;
+            };
+            self.tally.lost_statements += 1;
+            track.told_lost(now_ns);
+        }
+        Taken::Lost(lost)
     }
 
     /// Messages intended from `from_ns` on belong to the next phase, however late they come.
@@ -112,18 +179,11 @@ impl<'a> Inbox<'a> {
         self.phases.iter_mut().map(|(_, latency)| latency.take()).collect()
     }
 
-    fn track_of<'t>(
-        &self,
-        subscriber: u32,
-        tracks: &'t mut [Track],
-        topic: u32,
-    ) -> Option<&'t mut Track> {
+    /// Which of a subscriber's subscriptions the topic is, if it is one.
+    fn index_of(&self, subscriber: u32, topic: u32) -> Option<usize> {
         let topics = self.settings.topics;
-        if topic >= topics {
-            return None;
-        }
         let first = self.settings.first_topic_of(subscriber);
-        tracks.get_mut(((topic + topics - first) % topics) as usize)
+        (topic < topics).then(|| ((topic + topics - first) % topics) as usize)
     }
 
     /// Counts a violation.

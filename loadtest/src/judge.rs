@@ -3,20 +3,30 @@
 use crate::control::SlowCount;
 use crate::ledger::TopicLedger;
 use crate::settings::Settings;
+use crate::subscriber::Subscriber;
 use crate::track::{End, Judgement, Start, Track};
 use crate::verdict::{EXAMPLES_MAX, Kind, Tally, Violation};
-use crate::worker::Slot;
+
+/// One subscriber to be judged.
+pub(crate) struct Judged<'a> {
+    /// What it received.
+    pub(crate) subscriber: &'a Subscriber,
+    /// Whether it stopped reading, so that nothing is owed to it.
+    pub(crate) is_slow: bool,
+    /// Whether the server closed it.
+    pub(crate) was_closed: bool,
+}
 
 /// Completes `tally` with what only the ledger can tell.
-pub(crate) fn judge(
+pub(crate) fn judge<'a>(
     settings: &Settings,
-    slots: &[Slot],
+    all: impl Iterator<Item = Judged<'a>>,
     ledgers: &[TopicLedger],
     mut tally: Tally,
 ) -> (Tally, SlowCount) {
     let mut slow = SlowCount::default();
-    for slot in slots {
-        let subscriber = &slot.subscriber;
+    for one in all {
+        let subscriber = one.subscriber;
         for (index, topic) in (0_u32..).zip(settings.topics_of(subscriber.number)) {
             let Some(ledger) = ledgers.get(topic as usize) else { continue };
             for (_, track) in subscriber.past.iter().filter(|(of, _)| *of == index) {
@@ -30,8 +40,8 @@ pub(crate) fn judge(
                 None => continue,
             };
             let judgement = current.judge(ledger, End::Standing);
-            if slot.is_slow {
-                count_slow(&mut slow, slot, &judgement);
+            if one.is_slow {
+                count_slow(&mut slow, one.was_closed, &judgement);
                 let judgement = current.judge(ledger, End::Cut);
                 add(&mut tally, settings, subscriber.number, topic, without_gaps(judgement));
             } else {
@@ -42,8 +52,8 @@ pub(crate) fn judge(
     (tally, slow)
 }
 
-fn count_slow(slow: &mut SlowCount, slot: &Slot, judgement: &Judgement) {
-    if slot.was_closed {
+fn count_slow(slow: &mut SlowCount, was_closed: bool, judgement: &Judgement) {
+    if was_closed {
         slow.closed += 1;
     } else if judgement.violations.is_empty() {
         slow.complete += 1;
@@ -55,13 +65,14 @@ fn count_slow(slow: &mut SlowCount, slot: &Slot, judgement: &Judgement) {
 /// A server may drop messages of one that does not read; nothing is expected of it.
 fn without_gaps(mut judgement: Judgement) -> Judgement {
     judgement.violations.retain(|&(kind, _, _)| !matches!(kind, Kind::Gap | Kind::Missing));
-    judgement.expected = 0;
+    (judgement.expected, judgement.told_lost) = (0, 0);
     judgement
 }
 
 fn add(tally: &mut Tally, settings: &Settings, subscriber: u32, topic: u32, judgement: Judgement) {
     tally.expected += judgement.expected;
     tally.optional += judgement.optional;
+    tally.told_lost += judgement.told_lost;
     for (kind, count, first) in judgement.violations {
         tally.count(kind, count);
         if tally.examples.len() < EXAMPLES_MAX {

@@ -7,7 +7,7 @@
 //! ```text
 //! parent ── settings, commands (JSON lines over pipes) ──► worker 0 … N (processes)
 //!   │  ◄── once a second: histograms; at the end: a verdict ──┘   each one thread, one epoll set
-//!   ├─ the same pipes ──► crowd 0 … N (processes; `storm` only), which come and go
+//!   ├─ the same pipes ──► crowd 0 … N (processes; `storm` and `recover`), which come and go
 //!   ├─ publisher (thread): schedule → keep-alive HTTP connections → ledger of outcomes
 //!   └─ sampler: /proc of the server and of the machine, once a second
 //! ```
@@ -26,6 +26,8 @@
 //! disconnected though it read promptly. The exit status is then 1. It is 2 when the run could not
 //! be done.
 //!
+//! A `publish` run has no subscribers: it fails when a publish is refused or not answered.
+//!
 //! # What is not judged
 //! A publish without an answer may reach each subscriber once or not at all. After a cut that this
 //! tool makes itself (`cut`), messages sent between the cut and the next confirmed subscription
@@ -39,12 +41,14 @@
 //! all of the generator stands on one.
 
 pub mod assemble;
+mod beat;
 pub mod chart;
 mod check;
 pub mod child;
 pub mod cli;
 pub mod compare;
 pub mod connect;
+pub mod context;
 pub mod control;
 mod crowd;
 pub mod fleet;
@@ -53,11 +57,15 @@ pub mod inbox;
 mod judge;
 pub mod latency;
 pub mod ledger;
+mod link;
 pub mod live;
 pub mod marker;
+pub mod memory;
 pub mod publish_connection;
 pub mod publisher;
+pub mod recover;
 pub mod report;
+mod returner;
 pub mod run;
 pub mod sample;
 pub mod scenario;

@@ -3,7 +3,9 @@
 //! Open loop: message i is due at start + i / rate whatever the server does; what cannot go out yet
 //! waits here, and its latency is counted from when it was due. A topic's messages all go through
 //! the same connection, so their order on the wire is the order of their numbers. Closed loop
-//! (`flat`): a message goes out as soon as the deliveries of earlier ones have come.
+//! (`flat`): a message goes out as soon as the deliveries of earlier ones have come. Or (`publish`):
+//! as soon as an earlier one is answered, over all connections, so a topic's numbers are then in no
+//! order.
 
 use std::collections::VecDeque;
 use std::io;
@@ -146,10 +148,10 @@ impl<'a> Publisher<'a> {
     pub fn run(mut self, schedule: &Schedule) -> io::Result<Outcome> {
         sys::sharpen_timers();
         self.measure_from_ns = schedule.measure_from_ns;
-        if self.settings.scenario == Scenario::Flat {
-            self.closed_loop(schedule)?;
-        } else {
-            self.open_loop(schedule)?;
+        match self.settings.scenario {
+            Scenario::Flat => self.closed_loop(schedule)?,
+            Scenario::Publish => self.saturate(schedule)?,
+            _ => self.open_loop(schedule)?,
         }
         let now_ns = sys::monotonic_ns().min(schedule.end_ns);
         self.outcome.active_s =
@@ -198,6 +200,32 @@ impl<'a> Publisher<'a> {
         }
     }
 
+    /// Keeps every connection's pipeline full, so that the answers set the pace.
+    fn saturate(&mut self, schedule: &Schedule) -> io::Result<()> {
+        let depth = self.settings.pipeline as usize * self.per_request();
+        loop {
+            let now_ns = sys::monotonic_ns();
+            if now_ns >= schedule.end_ns || self.is_stopped() {
+                // What has not gone out is not due any more.
+                self.queues.iter_mut().for_each(VecDeque::clear);
+                return Ok(());
+            }
+            for connection in 0..self.connections.len() {
+                for _ in self.queues[connection].len()..depth {
+                    let topic = self.next_topic();
+                    self.enqueue_on(connection, topic, now_ns);
+                }
+            }
+            self.turn(WAIT_NS_MAX)?;
+        }
+    }
+
+    fn next_topic(&mut self) -> u32 {
+        let topic = self.next_topic;
+        self.next_topic = (topic + 1) % self.settings.topics;
+        topic
+    }
+
     fn late(&mut self, lag_ns: u64) {
         self.outcome.lag.record(lag_ns);
         let phase = self.progress.phase.load(Ordering::Relaxed);
@@ -214,9 +242,12 @@ impl<'a> Publisher<'a> {
 
     /// Puts a message that is due now behind those of its connection.
     fn enqueue(&mut self, due_ns: u64) {
-        let topic = self.next_topic;
-        self.next_topic = (topic + 1) % self.settings.topics;
+        let topic = self.next_topic();
         let connection = topic as usize % self.connections.len();
+        self.enqueue_on(connection, topic, due_ns);
+    }
+
+    fn enqueue_on(&mut self, connection: usize, topic: u32, due_ns: u64) {
         self.queues[connection].push_back((topic, due_ns));
         self.progress.due.fetch_add(1, Ordering::Relaxed);
         self.fill(connection);
@@ -245,12 +276,17 @@ impl<'a> Publisher<'a> {
         Ok(())
     }
 
-    /// Writes requests for waiting messages, as far as the pipeline allows.
-    fn fill(&mut self, index: usize) {
-        let per_request = match self.settings.publish_door {
+    /// Most messages of one request.
+    fn per_request(&self) -> usize {
+        match self.settings.publish_door {
             PublishDoor::Batch => self.settings.batch as usize,
             _ => 1,
-        };
+        }
+    }
+
+    /// Writes requests for waiting messages, as far as the pipeline allows.
+    fn fill(&mut self, index: usize) {
+        let per_request = self.per_request();
         if !self.connections[index].is_open() {
             return;
         }
@@ -263,7 +299,7 @@ impl<'a> Publisher<'a> {
                 let ledger = &mut self.outcome.ledgers[topic as usize];
                 let sequence = ledger.sent;
                 ledger.sent += 1;
-                if self.settings.scenario == Scenario::Cut {
+                if matches!(self.settings.scenario, Scenario::Cut | Scenario::Recover) {
                     ledger.sent_ns.push(sent_ns);
                 }
                 request.push(Marker { topic, sequence, intended_ns, sent_ns });

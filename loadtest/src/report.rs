@@ -4,12 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::control::SlowCount;
 use crate::latency::Quantiles;
+use crate::memory::Brought;
 use crate::sample::Environment;
-use crate::settings::Settings;
+use crate::settings::{Door, Scenario, Settings};
 use crate::verdict::{Kind, Tally};
 
 /// Version of the report's form; `compare` refuses other ones.
-pub const FORM: u32 = 2;
+pub const FORM: u32 = 3;
 
 /// Everything about one run.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -48,8 +49,10 @@ pub struct Report {
     pub memory: Vec<MemoryStep>,
     /// Recovery from cuts (cut).
     pub cuts: Vec<CutReport>,
-    /// The storm, phase by phase (storm).
+    /// The storm, phase by phase (storm, recover).
     pub storm: Option<StormReport>,
+    /// The returns after each drop (recover).
+    pub recover: Option<RecoverReport>,
     /// What became of slow subscribers (slow).
     pub slow: Option<SlowCount>,
     /// One entry per second.
@@ -171,6 +174,8 @@ pub struct CutReport {
 pub struct StormReport {
     /// Connections of the crowd.
     pub crowd: u64,
+    /// Phases that a whole one has, the quiet one included.
+    pub phases_due: u64,
     /// Most that the p99 of delivery may grow, as a multiple of its quiet value.
     pub ratio_max: f64,
     /// Delivery to the established while connections came, all those phases together: one of them
@@ -180,6 +185,36 @@ pub struct StormReport {
     pub ratio: f64,
     /// The quiet phase first.
     pub phases: Vec<StormPhase>,
+}
+
+/// A crowd that comes back for what it has missed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RecoverReport {
+    /// Its doors, an equal share each.
+    pub doors: Vec<Door>,
+    /// Drops that a whole run has.
+    pub rounds_due: u64,
+    /// One entry per drop.
+    pub rounds: Vec<RecoverRound>,
+}
+
+/// One drop, and the return of all.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RecoverRound {
+    /// Members dropped.
+    pub dropped: u64,
+    /// Members back, with a message sent after their return.
+    pub back: u64,
+    /// Longest time that one of them waited before it came, seconds.
+    pub window_s: f64,
+    /// Seconds from the drop until the last was back; absent if not all were.
+    pub all_back_s: Option<f64>,
+    /// Attempts that failed and were repeated.
+    pub refused: u64,
+    /// What was said on WebSocket of their positions.
+    pub brought: Brought,
+    /// The first thing that went wrong.
+    pub first_error: Option<String>,
 }
 
 /// One phase of a storm.
@@ -260,6 +295,13 @@ impl Report {
     #[must_use]
     pub fn headline(&self) -> String {
         let word = if self.passed { "PASS" } else { "FAIL" };
+        if self.settings.scenario == Scenario::Publish {
+            let publish = &self.publish;
+            return format!(
+                "{word}  {:.0} publishes answered per second | refused {}, unknown {}",
+                publish.rate_achieved, publish.refused, publish.unknown
+            );
+        }
         if self.settings.scenario.publishes() {
             let wrong: Vec<String> = Kind::ALL
                 .into_iter()

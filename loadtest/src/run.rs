@@ -10,7 +10,7 @@ use crate::fleet::Fleet;
 use crate::latency::Latency;
 use crate::live::LiveLine;
 use crate::publisher::Progress;
-use crate::report::{CutReport, MemoryStep, Second, StormReport};
+use crate::report::{CutReport, MemoryStep, RecoverReport, Second, StormReport};
 use crate::sample::{self, MachineSample, ServerSample};
 use crate::settings::Settings;
 use crate::shared::Counters;
@@ -60,6 +60,8 @@ pub struct Run {
     pub gathered: Vec<Gathered>,
     /// What a storm has measured so far.
     pub storm: Option<StormReport>,
+    /// The returns so far (recover).
+    pub recover: Option<RecoverReport>,
     /// Per worker: CPU share of its latest second.
     recent_shares: Vec<f64>,
     phase: &'static str,
@@ -117,6 +119,7 @@ impl Run {
             phase_latency: Vec::new(),
             gathered: Vec::new(),
             storm: None,
+            recover: None,
             recent_shares: vec![0.0; workers],
             phase: "start",
             live: LiveLine::new(),
@@ -217,7 +220,9 @@ impl Run {
             Event::Gathered(gathered) => self.gathered.push(*gathered),
             Event::Final(last) => {
                 let Final { tally, slow, last } = *last;
-                self.take_interval(worker, last);
+                if worker < self.settings.processes {
+                    self.take_interval(worker, last);
+                }
                 self.finals.push(Final { tally, slow, last: Interval::default() });
             }
             Event::Fatal(reason) => return Err(format!("process {worker}: {reason}")),

@@ -40,6 +40,7 @@ fn steps(run: &mut Run) -> Result<Measured, String> {
     let before = run.mark();
     match run.settings.scenario {
         Scenario::Idle => idle(run)?,
+        Scenario::Publish if run.settings.subscribers == 0 => {}
         _ => connect(run, run.settings.subscribers)?,
     }
     let after = run.mark();
@@ -47,7 +48,7 @@ fn steps(run: &mut Run) -> Result<Measured, String> {
     measured.live = run.live();
     measured.connect_failures = run.counters.sum(|row| &row.failures);
     measured.window = (before, after);
-    if run.settings.scenario == Scenario::Storm {
+    if run.settings.scenario.has_crowd() {
         storm::prepare(run)?;
     }
     if run.settings.scenario.publishes() {
@@ -126,7 +127,7 @@ fn publish(run: &mut Run, measured: &mut Measured) -> Result<(), String> {
     if run.settings.scenario == Scenario::Slow {
         run.tell(&Command::StopReading)?;
     }
-    let is_storm = run.settings.scenario == Scenario::Storm;
+    let is_storm = run.settings.scenario.has_crowd();
     let start_ns = sys::monotonic_ns() + LEAD_NS;
     let measure_from_ns = start_ns + sys::nanoseconds(run.settings.warmup_s);
     // A storm takes as long as the server lets it.
@@ -251,9 +252,15 @@ fn settle(run: &mut Run) -> Result<(), String> {
 
 fn judge(run: &mut Run, measured: &Measured) -> Result<(), String> {
     run.enter("judge");
-    run.tell(&Command::Judge { ledgers: measured.publish.ledgers.clone() })?;
-    let workers = run.settings.processes as usize;
-    let all = run.wait(Duration::from_mins(1), |run| Ok(run.finals.len() == workers))?;
+    let command = Command::Judge { ledgers: measured.publish.ledgers.clone() };
+    run.tell(&command)?;
+    let mut judges = run.settings.processes;
+    if run.settings.scenario == Scenario::Recover {
+        run.tell_crowds(&command)?;
+        judges += run.settings.storm.processes;
+    }
+    let judges = judges as usize;
+    let all = run.wait(Duration::from_mins(1), |run| Ok(run.finals.len() == judges))?;
     if all { Ok(()) } else { Err("a worker gave no verdict within 60 s".into()) }
 }
 

@@ -24,10 +24,14 @@ pub enum Scenario {
     Cut,
     /// A crowd comes, is dropped and comes back; established subscribers must not notice.
     Storm,
+    /// A crowd of subscribers is dropped at once and comes back for all that it has missed.
+    Recover,
     /// Some subscribers stop reading; the others must not notice.
     Slow,
     /// Closed loop: as many deliveries per second as the server manages.
     Flat,
+    /// Closed loop: as many answered publishes per second as the server manages.
+    Publish,
 }
 
 impl Scenario {
@@ -41,8 +45,10 @@ impl Scenario {
             Scenario::Topics => "topics",
             Scenario::Cut => "cut",
             Scenario::Storm => "storm",
+            Scenario::Recover => "recover",
             Scenario::Slow => "slow",
             Scenario::Flat => "flat",
+            Scenario::Publish => "publish",
         }
     }
 
@@ -50,6 +56,18 @@ impl Scenario {
     #[must_use]
     pub fn publishes(self) -> bool {
         !matches!(self, Scenario::Connect | Scenario::Idle)
+    }
+
+    /// Whether a crowd comes and goes beside the subscribers.
+    #[must_use]
+    pub fn has_crowd(self) -> bool {
+        matches!(self, Scenario::Storm | Scenario::Recover)
+    }
+
+    /// Whether it publishes as fast as it is let, instead of at a rate.
+    #[must_use]
+    pub fn is_closed_loop(self) -> bool {
+        matches!(self, Scenario::Flat | Scenario::Publish)
     }
 }
 
@@ -133,6 +151,15 @@ pub struct StormSettings {
     pub ratio_max: f64,
 }
 
+/// How a crowd comes back for what it has missed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RecoverSettings {
+    /// Doors of the crowd, one per process in turn; empty = no such crowd.
+    pub doors: Vec<Door>,
+    /// Seconds over which those spread that the server gives no time to wait.
+    pub jitter_s: f64,
+}
+
 /// Everything a run needs to know.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Settings {
@@ -206,10 +233,14 @@ pub struct Settings {
     pub slow: u32,
     /// Share of subscribers that is cut (cut).
     pub cut_fraction: f64,
-    /// How many cuts, evenly spread (cut).
+    /// How many cuts, evenly spread (cut), or one after the other (recover).
     pub cuts: u32,
-    /// The crowd (storm).
+    /// The crowd (storm, recover).
     pub storm: StormSettings,
+    /// How it comes back (recover).
+    pub recover: RecoverSettings,
+    /// Whether messages may be lost if the server says so.
+    pub allow_lost: bool,
     /// Processes of the server to sample.
     pub server_pids: Vec<u32>,
     /// Schedule lag at p99 beyond which the generator counts as saturated, milliseconds.
@@ -230,6 +261,12 @@ impl Settings {
         (0..each).map(move |i| (first + i) % topics)
     }
 
+    /// Which of a subscriber's topics has this name.
+    #[must_use]
+    pub fn index_of_name(&self, subscriber: u32, name: &str) -> Option<usize> {
+        self.topics_of(subscriber).position(|topic| self.topic(topic) == name)
+    }
+
     /// The first topic of a subscriber.
     #[must_use]
     pub fn first_topic_of(&self, subscriber: u32) -> u32 {
@@ -237,11 +274,12 @@ impl Settings {
         u32::try_from(first % u64::from(self.topics)).unwrap_or(0)
     }
 
-    /// How many subscribers each topic has.
+    /// How many subscribers each topic has, those of a crowd that takes topics included.
     #[must_use]
     pub fn audience(&self) -> Vec<u32> {
         let mut audience = vec![0; self.topics as usize];
-        for subscriber in 0..self.subscribers {
+        let crowd = if self.scenario == Scenario::Recover { self.storm.crowd } else { 0 };
+        for subscriber in 0..self.subscribers + crowd {
             self.topics_of(subscriber).for_each(|topic| audience[topic as usize] += 1);
         }
         audience
@@ -326,6 +364,8 @@ pub(crate) fn example() -> Settings {
         cut_fraction: 1.0,
         cuts: 1,
         storm: StormSettings::default(),
+        recover: RecoverSettings::default(),
+        allow_lost: false,
         server_pids: Vec::new(),
         lag_limit_ms: 5.0,
     }

@@ -3,7 +3,8 @@
 //!
 //! Judged: every connection gets its welcome, and the p99 of delivery to the established stays below
 //! a multiple of its quiet value, over the phases in which connections come together, and after they
-//! have left. That the established lose nothing is judged as in every scenario.
+//! have left. That the established lose nothing is judged as in every scenario. `recover` is a
+//! storm, too: its crowd is dropped and comes back for what it has missed.
 //!
 //! Each phase begins at a moment announced beforehand to the workers, which time deliveries by when
 //! they were meant to be sent, and to the crowds, which begin then. So a phase holds all messages
@@ -16,19 +17,25 @@ use crate::control::{Command, Gathered};
 use crate::latency::Latency;
 use crate::live::milliseconds;
 use crate::publisher::Schedule;
-use crate::report::{StormPhase, StormReport};
+use crate::recover;
+use crate::report::{RecoverReport, StormPhase, StormReport};
 use crate::run::{Mark, Run, per};
 use crate::sample::{self, Scheduled};
-use crate::settings::StormSettings;
+use crate::settings::{Scenario, Settings, StormSettings};
 use crate::sys;
 
 /// What the crowd does after the quiet phase, and with which set of tokens; none = it stays away.
-const STEPS: [(&str, Option<u32>); 4] = [
+type Step = (&'static str, Option<u32>);
+const STEPS: [Step; 4] = [
     ("first connects", Some(0)),
     ("back with same tokens", Some(0)),
     ("back with new tokens", Some(1)),
     ("all leave", None),
 ];
+/// What a crowd does that returns for what it has missed, as often as is asked.
+const RETURN: Step = ("dropped, all return", Some(0));
+/// Time after each return in which the crowd receives, so that what it has is seen to go on.
+const RETURNED_TIME: Duration = Duration::from_secs(1);
 /// Time between the announcement of a phase and its begin: longer than a command takes.
 const LEAD_NS: u64 = 20_000_000;
 /// How long deliveries are followed after the crowd has left.
@@ -60,14 +67,43 @@ struct Begin {
 /// When they do not in two minutes.
 pub fn prepare(run: &mut Run) -> Result<(), String> {
     let StormSettings { processes, crowd, ratio_max, .. } = run.settings.storm;
+    let phases_due = steps(&run.settings).len() as u64 + 1;
     run.enter("sign");
     let is_ready =
         |run: &mut Run| Ok(run.counters.sum(|row| &row.crowd_ready) == u64::from(processes));
     if !run.wait(SIGN_TIME_MAX, is_ready)? {
         return Err("the crowd's tokens are not signed after two minutes".into());
     }
-    run.storm = Some(StormReport { crowd: crowd.into(), ratio_max, ..StormReport::default() });
-    Ok(())
+    let crowd = crowd.into();
+    run.storm = Some(StormReport { crowd, phases_due, ratio_max, ..StormReport::default() });
+    if run.settings.scenario == Scenario::Recover { arrive(run) } else { Ok(()) }
+}
+
+fn steps(settings: &Settings) -> Vec<Step> {
+    match settings.scenario {
+        Scenario::Recover => vec![RETURN; settings.cuts as usize],
+        _ => STEPS.to_vec(),
+    }
+}
+
+/// Lets a crowd that takes topics come before anything is published.
+fn arrive(run: &mut Run) -> Result<(), String> {
+    run.enter("crowd");
+    let (doors, rounds_due) = (run.settings.recover.doors.clone(), run.settings.cuts.into());
+    run.recover = Some(RecoverReport { doors, rounds_due, rounds: Vec::new() });
+    run.tell_crowds(&Command::Gather { at_ns: sys::monotonic_ns(), tokens: Some(0) })?;
+    let crowds = run.settings.storm.processes as usize;
+    run.wait(Duration::MAX, |run| Ok(run.gathered.len() == crowds))?;
+    let gathered = std::mem::take(&mut run.gathered);
+    let arrived: u64 = gathered.iter().map(|g| g.welcomed).sum();
+    if arrived == u64::from(run.settings.storm.crowd) {
+        return Ok(());
+    }
+    let error = gathered.iter().find_map(|g| g.errors.first()).map_or("no answer", String::as_str);
+    Err(format!(
+        "{arrived} of the crowd of {} came. First error: {error}",
+        run.settings.storm.crowd
+    ))
 }
 
 /// Follows the publisher through the storm and lets it end; answers the counters at both ends.
@@ -86,7 +122,7 @@ pub fn watch(
     run.wait(quiet_s, |_| Ok(is_finished()))?;
     end(run, "quiet", &quiet, &[]);
     run.enter("storm");
-    for (name, tokens) in STEPS {
+    for (name, tokens) in steps(&run.settings) {
         // A publisher that ended by itself has failed, and says why when it is joined.
         if is_finished() {
             break;
@@ -101,6 +137,10 @@ pub fn watch(
         }
         let gathered = std::mem::take(&mut run.gathered);
         end(run, name, &begun, &gathered);
+        if let Some(report) = &mut run.recover {
+            report.rounds.push(recover::round(at_ns, &gathered));
+            run.pass(RETURNED_TIME)?;
+        }
     }
     let last = run.mark();
     run.enter("drain");
@@ -208,7 +248,7 @@ impl StormReport {
     #[must_use]
     pub fn failures(&self, lag_limit_ms: f64) -> Vec<String> {
         let mut failures = Vec::new();
-        if self.phases.len() != STEPS.len() + 1 {
+        if self.phases.len() as u64 != self.phases_due {
             failures.push("the storm ended before its last phase".to_owned());
         }
         for phase in &self.phases {
@@ -334,7 +374,7 @@ mod tests {
             phases.push(phase(name, tokens.map_or(0, |_| 50), 3_000_000, 3.0));
         }
         let delivery = Quantiles { count: 300, p99_ns: 3_000_000, ..Quantiles::default() };
-        StormReport { crowd: 50, ratio_max: 3.0, delivery, ratio: 3.0, phases }
+        StormReport { crowd: 50, phases_due: 5, ratio_max: 3.0, delivery, ratio: 3.0, phases }
     }
 
     /// Spoils one phase; the failures must hold the words, and only they.

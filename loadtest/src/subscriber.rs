@@ -4,13 +4,14 @@
 //! Flow: response head → (WebSocket: session welcome → topic welcomes) → live. Complete frames are
 //! read in place; only an incomplete tail is kept.
 
-use flate2::{Decompress, FlushDecompress, Status};
-
-use crate::inbox::Inbox;
-use crate::settings::{Door, Settings};
-use crate::track::{Start, Track};
+use crate::context::Context;
+use crate::inbox::Taken;
+use crate::memory::Memory;
+use crate::settings::Door;
+use crate::track::Track;
 use crate::wire::chunked::Chunked;
-use crate::wire::request::{WEBSOCKET_ACCEPT, subscribe_command};
+use crate::wire::notice::Welcome;
+use crate::wire::request::{self, WEBSOCKET_ACCEPT};
 use crate::wire::response::{self, Framing, Head};
 use crate::wire::{sse, ws};
 
@@ -39,68 +40,13 @@ pub struct Subscriber {
     pub tracks: Vec<Track>,
     /// Earlier sessions' subscriptions, cut by us: (index among its topics, what came).
     pub past: Vec<(u32, Track)>,
+    /// What it remembers between connections, if it returns to where it was.
+    pub memory: Option<Box<Memory>>,
     chunked: Option<Chunked>,
     /// Received bytes that do not make up a frame or event yet.
     tail: Vec<u8>,
     /// A fragmented message so far, and whether it is compressed.
     fragments: Option<Box<(Vec<u8>, bool)>>,
-}
-
-/// What the connections of one worker share.
-pub struct Context<'a> {
-    /// The run.
-    pub settings: &'a Settings,
-    /// Where deliveries go.
-    pub inbox: Inbox<'a>,
-    /// Whether publishing may have begun, so that a new subscription owes only what follows it.
-    pub publishing: bool,
-    joined: Vec<u8>,
-    inflater: Decompress,
-    inflated: Vec<u8>,
-}
-
-impl<'a> Context<'a> {
-    /// The context of a worker that has not begun.
-    #[must_use]
-    pub fn new(settings: &'a Settings, inbox: Inbox<'a>) -> Context<'a> {
-        Context {
-            settings,
-            inbox,
-            publishing: false,
-            joined: Vec::new(),
-            inflater: Decompress::new(false),
-            inflated: Vec::new(),
-        }
-    }
-
-    fn inflate(&mut self, payload: &[u8]) -> Result<(), String> {
-        // RFC 7692 §7.2.2: the sender removed these four bytes; no context is taken over.
-        const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];
-        self.inflater.reset(false);
-        self.inflated.clear();
-        self.inflated.reserve(4 * payload.len() + 1024);
-        for part in [payload, &TAIL] {
-            let mut at = 0;
-            while at < part.len() {
-                let before = self.inflater.total_in();
-                let status = self
-                    .inflater
-                    .decompress_vec(&part[at..], &mut self.inflated, FlushDecompress::Sync)
-                    .map_err(|error| format!("a compressed message is damaged: {error}"))?;
-                at += usize::try_from(self.inflater.total_in() - before).unwrap_or(usize::MAX);
-                if status == Status::StreamEnd {
-                    return Ok(());
-                }
-                if self.inflated.len() as u64 > ws::PAYLOAD_SIZE_MAX {
-                    return Err("a compressed message is too large".into());
-                }
-                if self.inflated.len() == self.inflated.capacity() {
-                    self.inflated.reserve(self.inflated.len());
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Subscriber {
@@ -112,10 +58,18 @@ impl Subscriber {
             phase: Phase::Absent,
             tracks: Vec::new(),
             past: Vec::new(),
+            memory: None,
             chunked: None,
             tail: Vec::new(),
             fragments: None,
         }
+    }
+
+    /// A subscriber that returns to where it was after each connection.
+    #[must_use]
+    pub fn with_memory(number: u32, subscriptions: usize) -> Subscriber {
+        let memory = Some(Box::new(Memory::new(subscriptions)));
+        Subscriber { memory, ..Subscriber::new(number) }
     }
 
     /// Whether a handshake is under way.
@@ -242,8 +196,10 @@ impl Subscriber {
             return Err(format!("the stream's type is {:?}", head.content_type));
         }
         self.chunked = (head.framing == Framing::Chunked).then(Chunked::default);
-        let start = start(context, now_ns);
-        self.tracks = vec![Track::new(start); context.settings.topics_per_subscriber as usize];
+        if !self.is_returning() {
+            let count = context.settings.topics_per_subscriber as usize;
+            self.tracks = vec![Track::new(context.start(now_ns)); count];
+        }
         self.phase = Phase::Live;
         Ok(())
     }
@@ -251,16 +207,41 @@ impl Subscriber {
     fn events(&mut self, bytes: &[u8], now_ns: u64, context: &mut Context<'_>) -> usize {
         let mut events = sse::Events::new(bytes);
         for event in events.by_ref() {
-            match event.data {
-                sse::Data::Line(line) => {
-                    context.inbox.take(self.number, &mut self.tracks, line, now_ns)
-                }
-                data @ sse::Data::Block(_) => {
-                    context.inbox.take(self.number, &mut self.tracks, &data.joined(), now_ns)
-                }
-            };
+            self.event(&event, now_ns, context);
         }
         events.used()
+    }
+
+    fn event(&mut self, event: &sse::Event<'_>, now_ns: u64, context: &mut Context<'_>) {
+        match event.data {
+            None => {}
+            Some(data) if event.name == Some(b"lost") => {
+                let (inbox, tracks) = (&mut context.inbox, &mut self.tracks);
+                inbox.take_lost(self.number, tracks, &data.joined(), now_ns);
+            }
+            Some(sse::Data::Line(line)) => self.data(line, now_ns, context),
+            Some(data) => self.data(&data.joined(), now_ns, context),
+        }
+        if let Some(memory) = &mut self.memory {
+            memory.retry_ms = event.retry_ms.or(memory.retry_ms);
+            if let Some(id) = event.id {
+                // Opaque, but text: what is not came damaged, and the server will refuse it.
+                memory.cursor = Some(String::from_utf8_lossy(id).into_owned());
+            }
+        }
+    }
+
+    fn data(&mut self, text: &[u8], now_ns: u64, context: &mut Context<'_>) {
+        let taken = context.inbox.take(self.number, &mut self.tracks, text, now_ns);
+        self.remember(&taken);
+    }
+
+    fn remember(&mut self, taken: &Taken<'_>) {
+        if let (Some(memory), Taken::Delivered { index, sent_ns, position }) =
+            (&mut self.memory, taken)
+        {
+            memory.delivered(*index, *sent_ns, position.as_deref());
+        }
     }
 
     fn frames(
@@ -322,43 +303,88 @@ impl Subscriber {
         context: &mut Context<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), String> {
-        let welcome = if is_compressed {
+        let text = if is_compressed {
             context.inflate(payload)?;
-            context.inbox.take(self.number, &mut self.tracks, &context.inflated, now_ns)
+            &context.inflated
         } else {
-            context.inbox.take(self.number, &mut self.tracks, payload, now_ns)
+            payload
         };
-        let Some(topic) = welcome else { return Ok(()) };
-        match self.phase {
-            Phase::Session if topic == "main" => {
-                for topic in context.settings.topics_of(self.number) {
-                    let command = subscribe_command(&context.settings.topic(topic));
-                    ws::write(out, ws::opcode::TEXT, command.as_bytes());
+        let taken = context.inbox.take(self.number, &mut self.tracks, text, now_ns);
+        self.remember(&taken);
+        match taken {
+            Taken::Welcome(welcome) => self.welcome(&welcome, now_ns, context, out),
+            Taken::Lost(lost) => {
+                for name in lost.topics() {
+                    let index = context.settings.index_of_name(self.number, name);
+                    if let (Some(memory), Some(index)) = (&mut self.memory, index) {
+                        memory.lost(index, &lost);
+                    }
                 }
-                let count = context.settings.topics_per_subscriber;
-                self.tracks = vec![Track::new(start(context, u64::MAX)); count as usize];
-                self.phase = if count == 0 { Phase::Live } else { Phase::Topics(count) };
             }
-            Phase::Topics(left) => self.topic_welcome(&topic, left, now_ns, context),
-            _ => context.inbox.tally.other_frames += 1,
+            Taken::Nothing | Taken::Delivered { .. } => {}
         }
         Ok(())
     }
 
-    fn topic_welcome(&mut self, topic: &str, left: u32, now_ns: u64, context: &mut Context<'_>) {
-        let mut topics = context.settings.topics_of(self.number);
-        let Some(index) = topics.position(|t| context.settings.topic(t) == topic) else {
+    fn welcome(
+        &mut self,
+        welcome: &Welcome,
+        now_ns: u64,
+        context: &mut Context<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        match self.phase {
+            Phase::Session if welcome.topic == "main" => self.session_welcome(context, out),
+            Phase::Topics(left) => self.topic_welcome(welcome, left, now_ns, context),
+            _ => context.inbox.tally.other_frames += 1,
+        }
+    }
+
+    /// Subscribes to everything, from where it had come.
+    fn session_welcome(&mut self, context: &Context<'_>, out: &mut Vec<u8>) {
+        let settings = context.settings;
+        let names: Vec<String> =
+            settings.topics_of(self.number).map(|t| settings.topic(t)).collect();
+        let none = vec![None; names.len()];
+        let positions = self.memory.as_ref().map_or(&none, |memory| &memory.positions);
+        for command in request::subscribe_commands(&names, positions) {
+            ws::write(out, ws::opcode::TEXT, command.as_bytes());
+        }
+        if !self.is_returning() {
+            self.tracks = vec![Track::new(context.start(u64::MAX)); names.len()];
+        }
+        let count = settings.topics_per_subscriber;
+        self.phase = if count == 0 { Phase::Live } else { Phase::Topics(count) };
+    }
+
+    /// Whether it goes on where an earlier connection was cut.
+    fn is_returning(&self) -> bool {
+        self.memory.is_some() && !self.tracks.is_empty()
+    }
+
+    fn topic_welcome(
+        &mut self,
+        welcome: &Welcome,
+        left: u32,
+        now_ns: u64,
+        context: &mut Context<'_>,
+    ) {
+        let Some(index) = context.settings.index_of_name(self.number, &welcome.topic) else {
             context.inbox.tally.other_frames += 1;
             return;
         };
-        // Messages may arrive before the welcome; what came is kept, what is owed starts here.
-        self.tracks[index].confirm(start(context, now_ns));
+        match &mut self.memory {
+            Some(memory) => {
+                if memory.welcomed(index, welcome) {
+                    context.inbox.tally.lost_statements += 1;
+                    self.tracks[index].told_lost(now_ns);
+                }
+            }
+            // Messages may arrive before the welcome; what came is kept, what is owed starts here.
+            None => self.tracks[index].confirm(context.start(now_ns)),
+        }
         self.phase = if left == 1 { Phase::Live } else { Phase::Topics(left - 1) };
     }
-}
-
-fn start(context: &Context<'_>, now_ns: u64) -> Start {
-    if context.publishing { Start::Confirmed(now_ns) } else { Start::First }
 }
 
 /// RFC 6455 §5.5.1: two bytes of code, then a reason.
@@ -374,126 +400,5 @@ fn closed(payload: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::marker::{Codec, Marker};
-    use crate::settings::example;
-    use crate::shared::Row;
-    use crate::verdict::Kind;
-    use flate2::{Compress, Compression, FlushCompress};
-    use std::sync::atomic::Ordering;
-
-    fn text(settings: &Settings, sequence: u64) -> String {
-        let mut text = Vec::new();
-        let marker = Marker { topic: 0, sequence, intended_ns: 1, sent_ns: 2 };
-        Codec::new(settings.run, settings.size).encode(&marker, &mut text);
-        String::from_utf8(text).unwrap()
-    }
-
-    fn server_frame(first: u8, payload: &[u8]) -> Vec<u8> {
-        let mut frame = vec![first, 126];
-        frame.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
-        frame.extend(payload);
-        frame
-    }
-
-    /// Feeds a stream cut in two at each place; all four messages must come, in order.
-    fn check(settings: &Settings, stream: &[u8]) {
-        for split in 0..=stream.len() {
-            let row = Row::default();
-            let mut context = Context::new(settings, Inbox::new(settings, &row));
-            let mut subscriber = Subscriber::new(0);
-            subscriber.begin();
-            let mut out = Vec::new();
-            for part in [&stream[..split], &stream[split..]] {
-                let taken = subscriber.receive(part, 10, &mut context, &mut out);
-                assert_eq!(taken, Ok(()), "split {split}");
-            }
-            assert_eq!(subscriber.phase, Phase::Live, "split {split}");
-            assert_eq!(row.delivered.load(Ordering::Relaxed), 4, "split {split}");
-            let tally = context.inbox.into_tally();
-            assert!(tally.is_clean(), "split {split}: {:?}", tally.examples);
-        }
-    }
-
-    #[test]
-    fn websocket_streams_survive_every_split() {
-        let settings = Settings { deflate: true, ..example() };
-        let mut stream = b"HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: \
-            s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nSec-WebSocket-Extensions: permessage-deflate; \
-            server_no_context_takeover\r\n\r\n"
-            .to_vec();
-        let topic = settings.topic(0);
-        for name in ["main", &topic] {
-            let welcome = format!(r#"{{"topic":"{name}","messageType":"welcome","data":{{}}}}"#);
-            stream.extend(server_frame(0x81, welcome.as_bytes()));
-        }
-        for sequence in 0..4 {
-            let text = text(&settings, sequence);
-            let json =
-                format!(r#"{{"topic":"{topic}","messageType":"broadcast","data":"{text}"}}"#);
-            match sequence {
-                0 => stream.extend(server_frame(0x81, json.as_bytes())),
-                1 => {
-                    stream.extend(server_frame(0x01, &json.as_bytes()[..50]));
-                    stream.extend(b"\x89\x00");
-                    stream.extend(server_frame(0x80, &json.as_bytes()[50..]));
-                }
-                _ => stream.extend(server_frame(0xC2, &deflated(json.as_bytes()))),
-            }
-        }
-        check(&settings, &stream);
-    }
-
-    fn deflated(bytes: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(1000);
-        let mut compress = Compress::new(Compression::default(), false);
-        compress.compress_vec(bytes, &mut out, FlushCompress::Sync).unwrap();
-        assert!(out.ends_with(&[0, 0, 0xff, 0xff]));
-        out.truncate(out.len() - 4);
-        out
-    }
-
-    #[test]
-    fn event_streams_survive_every_split_chunked_or_not() {
-        let settings = Settings { door: Door::Sse, ..example() };
-        for coding in ["", "Transfer-Encoding: chunked\r\n"] {
-            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n";
-            let mut stream = format!("{head}{coding}\r\n").into_bytes();
-            for sequence in 0..4 {
-                let (topic, text) = (settings.topic(0), text(&settings, sequence));
-                let event =
-                    format!("id: 1\ndata: {{\"topic\":\"{topic}\",\"data\":\"{text}\"}}\n\n");
-                // Chunk borders need not be event borders.
-                for part in [&event[..60], &event[60..]] {
-                    if coding.is_empty() {
-                        stream.extend(part.as_bytes());
-                    } else {
-                        stream.extend(format!("{:x}\r\n{part}\r\n", part.len()).into_bytes());
-                    }
-                }
-            }
-            check(&settings, &stream);
-        }
-    }
-
-    #[test]
-    fn refusals_and_closes_are_named() {
-        let settings = example();
-        let row = Row::default();
-        let mut context = Context::new(&settings, Inbox::new(&settings, &row));
-        let mut refused = |stream: &[u8]| {
-            let mut subscriber = Subscriber::new(0);
-            subscriber.begin();
-            subscriber.receive(stream, 1, &mut context, &mut Vec::new()).unwrap_err()
-        };
-        let busy = refused(b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nwait");
-        assert!(busy.contains("503") && busy.contains("wait"), "{busy}");
-        let wrong = refused(b"HTTP/1.1 101 X\r\nSec-WebSocket-Accept: abc\r\n\r\n");
-        assert!(wrong.contains("Sec-WebSocket-Accept"), "{wrong}");
-        let good = b"HTTP/1.1 101 X\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
-        let closed = refused(&[&good[..], b"\x88\x05\x03\xf0bye"].concat());
-        assert!(closed.contains("1008 bye"), "{closed}");
-        assert_eq!(context.inbox.tally.of(Kind::Corrupt), 0);
-    }
-}
+#[path = "subscriber_tests.rs"]
+mod tests;

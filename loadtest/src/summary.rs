@@ -3,66 +3,25 @@
 use crate::chart::append;
 use crate::latency::Quantiles;
 use crate::live::{milliseconds, short};
-use crate::report::{Report, StormPhase, StormReport};
+use crate::report::{
+    CutReport, MemoryStep, RecoverReport, RecoverRound, Report, StormPhase, StormReport,
+};
+use crate::settings::Scenario;
 
 /// Everything a reader wants to see at once, ending in the verdict.
 #[must_use]
 pub fn text(report: &Report) -> String {
     let mut text = String::new();
     let mut line = |words: std::fmt::Arguments<'_>| append(&mut text, format_args!("{words}\n"));
-    let settings = &report.settings;
-    line(format_args!(
-        "{}: {} subscribers over {}, {} topic(s)",
-        settings.scenario.name(),
-        settings.subscribers,
-        settings.door,
-        settings.topics
-    ));
-    let connect = &report.connect;
-    line(format_args!(
-        "connect    {} subscribed, {}/s; handshake {}",
-        connect.live,
-        short(connect.rate_achieved),
-        figures(&connect.handshake)
-    ));
-    if settings.scenario.publishes() {
-        let publish = &report.publish;
-        line(format_args!(
-            "publish    {} accepted, {} refused, {} unknown; {}/s of {} requested; answer {}",
-            publish.accepted,
-            publish.refused,
-            publish.unknown,
-            short(publish.rate_achieved),
-            if publish.rate_requested > 0.0 { short(publish.rate_requested) } else { "any".into() },
-            figures(&publish.answer_corrected)
-        ));
-        line(format_args!(
-            "deliver    {} delivered frames per second",
-            short(publish.delivered_per_second)
-        ));
-        line(format_args!("latency    from intended send: {}", figures(&report.latency_corrected)));
-        line(format_args!("           from actual send:   {}", figures(&report.latency_raw)));
-    }
-    for step in &report.memory {
-        let slope = |slope: Option<f64>| slope.map_or("-".into(), |s| format!("{s:.0} B"));
-        line(format_args!(
-            "memory     {} subscribers: private {} KiB, rss {} KiB; per connection {} private, {} slab (both ends)",
-            step.subscribers,
-            step.private >> 10,
-            step.rss >> 10,
-            slope(step.private_per_subscriber),
-            slope(step.slab_per_subscriber)
-        ));
-    }
-    for cut in &report.cuts {
-        let recovered = cut.recovered_s.map_or("never".into(), |s| format!("after {s:.2} s"));
-        line(format_args!(
-            "cut        at {:.1} s: {} cut, all back {recovered}, {} failed attempts",
-            cut.at_s, cut.cut, cut.failures
-        ));
+    let parts = [heading(report), traffic(report), memory_text(report), cuts_text(report)];
+    for part in parts.into_iter().flatten() {
+        line(format_args!("{part}"));
     }
     if let Some(storm) = &report.storm {
         line(format_args!("{}", storm_text(storm)));
+    }
+    if let Some(recover) = &report.recover {
+        line(format_args!("{}", recover_text(recover)));
     }
     if let Some(slow) = &report.slow {
         line(format_args!(
@@ -106,6 +65,110 @@ pub fn text(report: &Report) -> String {
     }
     line(format_args!("{}", report.headline()));
     text.trim_end().to_owned()
+}
+
+fn heading(report: &Report) -> Vec<String> {
+    let (settings, connect) = (&report.settings, &report.connect);
+    let name = settings.scenario.name();
+    if settings.scenario == Scenario::Publish {
+        return vec![format!(
+            "{name}: {} connections with {} requests in flight by {}, {} topic(s)",
+            settings.publish_connections, settings.pipeline, settings.publish_door, settings.topics
+        )];
+    }
+    let crowd = match settings.storm.crowd {
+        0 => String::new(),
+        crowd => format!(" beside a crowd of {crowd}"),
+    };
+    vec![
+        format!(
+            "{name}: {} subscribers over {}{crowd}, {} topic(s)",
+            settings.subscribers, settings.door, settings.topics
+        ),
+        format!(
+            "connect    {} subscribed, {}/s; handshake {}",
+            connect.live,
+            short(connect.rate_achieved),
+            figures(&connect.handshake)
+        ),
+    ]
+}
+
+fn traffic(report: &Report) -> Vec<String> {
+    let (scenario, publish) = (report.settings.scenario, &report.publish);
+    if !scenario.publishes() {
+        return Vec::new();
+    }
+    let requested =
+        if publish.rate_requested > 0.0 { short(publish.rate_requested) } else { "any".into() };
+    let mut lines = vec![format!(
+        "publish    {} accepted, {} refused, {} unknown; {}/s of {requested} requested; answer {}",
+        publish.accepted,
+        publish.refused,
+        publish.unknown,
+        short(publish.rate_achieved),
+        figures(&publish.answer_corrected)
+    )];
+    if scenario == Scenario::Publish {
+        lines.push(format!("           from actual send:   {}", figures(&publish.answer_raw)));
+        return lines;
+    }
+    lines.push(format!(
+        "deliver    {} delivered frames per second",
+        short(publish.delivered_per_second)
+    ));
+    lines.push(format!("latency    from intended send: {}", figures(&report.latency_corrected)));
+    lines.push(format!("           from actual send:   {}", figures(&report.latency_raw)));
+    lines
+}
+
+fn memory_text(report: &Report) -> Vec<String> {
+    let slope = |slope: Option<f64>| slope.map_or("-".into(), |s| format!("{s:.0} B"));
+    let step = |step: &MemoryStep| {
+        format!(
+            "memory     {} subscribers: private {} KiB, rss {} KiB; per connection {} private, {} slab (both ends)",
+            step.subscribers,
+            step.private >> 10,
+            step.rss >> 10,
+            slope(step.private_per_subscriber),
+            slope(step.slab_per_subscriber)
+        )
+    };
+    report.memory.iter().map(step).collect()
+}
+
+fn cuts_text(report: &Report) -> Vec<String> {
+    let cut = |cut: &CutReport| {
+        let recovered = cut.recovered_s.map_or("never".into(), |s| format!("after {s:.2} s"));
+        format!(
+            "cut        at {:.1} s: {} cut, all back {recovered}, {} failed attempts",
+            cut.at_s, cut.cut, cut.failures
+        )
+    };
+    report.cuts.iter().map(cut).collect()
+}
+
+fn recover_text(recover: &RecoverReport) -> String {
+    let doors: Vec<String> = recover.doors.iter().map(ToString::to_string).collect();
+    let doors = format!("recover    over {} in equal shares", doors.join(", "));
+    let rounds = recover.rounds.iter().map(recover_round);
+    std::iter::once(doors).chain(rounds).collect::<Vec<_>>().join("\n")
+}
+
+fn recover_round(round: &RecoverRound) -> String {
+    let brought = &round.brought;
+    format!(
+        "recover    {} dropped, {} back {}, window {:.2} s, {} failed attempts; WebSockets were told: \
+         {} subscriptions recovered, {} not, {} messages",
+        round.dropped,
+        round.back,
+        round.all_back_s.map_or("in the end".into(), |s| format!("after {s:.2} s")),
+        round.window_s,
+        round.refused,
+        brought.recovered,
+        brought.lost,
+        brought.messages
+    )
 }
 
 fn storm_text(storm: &StormReport) -> String {

@@ -45,6 +45,8 @@ pub struct Track {
     next: u64,
     /// Numbers skipped so far, as half-open ranges, ascending.
     holes: Vec<(u64, u64)>,
+    /// Statements that messages are lost: the next number then, and when, nanoseconds.
+    told: Vec<(u64, u64)>,
 }
 
 /// The final count of one subscription.
@@ -54,6 +56,8 @@ pub struct Judgement {
     pub expected: u64,
     /// Deliveries whose publish has no known outcome.
     pub optional: u64,
+    /// Deliveries that had to come but of which the server said that they are lost.
+    pub told_lost: u64,
     /// Losses and refused deliveries, with how many of each and the first number of each.
     pub violations: Vec<(Kind, u64, u64)>,
 }
@@ -62,12 +66,17 @@ impl Track {
     /// A subscription that has received nothing.
     #[must_use]
     pub fn new(start: Start) -> Track {
-        Track { start, first: u64::MAX, next: 0, holes: Vec::new() }
+        Track { start, first: u64::MAX, next: 0, holes: Vec::new(), told: Vec::new() }
     }
 
     /// Moves the beginning of what is owed: the server has just confirmed the subscription.
     pub fn confirm(&mut self, start: Start) {
         self.start = start;
+    }
+
+    /// Notes that the server says, at `now_ns`, that messages behind the last that came are lost.
+    pub fn told_lost(&mut self, now_ns: u64) {
+        self.told.push((self.next, now_ns));
     }
 
     /// Notes the arrival of `sequence`.
@@ -132,16 +141,21 @@ impl Track {
         let mut judgement = Judgement {
             expected: ledger.accepted_between(owed_from, owed_to.max(owed_from)),
             optional: ledger.unknown.iter().filter(|&&s| self.has(s)).count() as u64,
-            violations: Vec::new(),
+            ..Judgement::default()
         };
-        if self.first != u64::MAX && owed_from < self.first {
-            judgement.lost(Kind::Gap, ledger, owed_from, self.first);
+        let mut lost = |kind, from: u64, to: u64| {
+            let excused_to = self.excused_to(ledger, from, to);
+            judgement.told_lost += ledger.accepted_between(from.max(owed_from), excused_to);
+            judgement.lost(kind, ledger, excused_to.max(owed_from), to);
+        };
+        if self.first != u64::MAX {
+            lost(Kind::Gap, 0, self.first);
         }
         for &(start, stop) in &self.holes {
-            judgement.lost(Kind::Gap, ledger, start.max(owed_from), stop);
+            lost(Kind::Gap, start, stop);
         }
         if end == End::Standing {
-            judgement.lost(Kind::Missing, ledger, received_to.max(owed_from), ledger.sent);
+            lost(Kind::Missing, if self.first == u64::MAX { 0 } else { self.next }, ledger.sent);
         }
         judgement.undue(Kind::Refused, ledger.refused.iter().copied().filter(|&s| self.has(s)));
         let beyond = if self.first == u64::MAX { ledger.sent } else { self.next };
@@ -150,6 +164,16 @@ impl Track {
             judgement.undue(Kind::Alien, std::iter::once(beyond - 1));
         }
         judgement
+    }
+}
+
+impl Track {
+    /// To where the hole `from..to` is excused: up to what was sent when the server said, at its
+    /// beginning, that messages are lost.
+    fn excused_to(&self, ledger: &TopicLedger, from: u64, to: u64) -> u64 {
+        let at = |&&(next, _): &&(u64, u64)| next == from;
+        let said = self.told.iter().filter(at).map(|&(_, at_ns)| ledger.first_sent_since(at_ns));
+        said.max().map_or(from, |sent| sent.min(to).max(from))
     }
 }
 
@@ -249,6 +273,30 @@ mod tests {
         let silent = Track::new(Start::Confirmed(350));
         assert_eq!(silent.judge(&ledger, End::Cut), Judgement::default());
         assert_eq!(silent.judge(&ledger, End::Standing).violations, [(Kind::Missing, 6, 4)]);
+    }
+
+    #[test]
+    fn a_loss_that_is_told_is_no_gap_but_is_counted() {
+        let ledger = TopicLedger { sent_ns: (0..10).map(|i| i * 100).collect(), ..ledger(10) };
+        // Told at 450, behind message 1: 2, 3 and 4 were sent by then.
+        let check = |came: &[u64], told_lost: u64, violations: &[(Kind, u64, u64)]| {
+            let (mut track, _) = feed(&came[..2]);
+            track.told_lost(450);
+            came[2..].iter().for_each(|&s| _ = track.arrive(s));
+            let judgement = track.judge(&ledger, End::Standing);
+            let got = (judgement.expected, judgement.told_lost, judgement.violations.as_slice());
+            assert_eq!(got, (10, told_lost, violations), "{came:?}");
+        };
+        check(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9], 0, &[]);
+        check(&[0, 1, 4, 5, 6, 7, 8, 9], 2, &[]);
+        check(&[0, 1, 5, 6, 7, 8, 9], 3, &[]);
+        check(&[0, 1, 6, 7, 8, 9], 3, &[(Kind::Gap, 1, 5)]);
+        check(&[0, 1, 4, 6, 7, 8, 9], 2, &[(Kind::Gap, 1, 5)]);
+        check(&[0, 1], 3, &[(Kind::Missing, 5, 5)]);
+        let mut silent = Track::new(Start::First);
+        silent.told_lost(450);
+        let judgement = silent.judge(&ledger, End::Standing);
+        assert_eq!((judgement.told_lost, judgement.violations), (5, vec![(Kind::Missing, 5, 5)]));
     }
 
     #[test]

@@ -119,6 +119,10 @@ pub struct Tally {
     pub examples: Vec<Violation>,
     /// Deliveries of publishes whose outcome is unknown: neither required nor wrong.
     pub optional: u64,
+    /// Times a subscription was told that messages of it are lost.
+    pub lost_statements: u64,
+    /// Deliveries that had to come and are covered by such a statement.
+    pub told_lost: u64,
     /// Envelopes parsed as JSON, because they differed from the expected bytes or as a sample.
     pub envelopes_parsed: u64,
     /// Frames that are neither welcome nor delivery (acks, notices).
@@ -162,6 +166,8 @@ impl Tally {
         self.expected += other.expected;
         self.delivered += other.delivered;
         self.optional += other.optional;
+        self.lost_statements += other.lost_statements;
+        self.told_lost += other.told_lost;
         self.envelopes_parsed += other.envelopes_parsed;
         self.other_frames += other.other_frames;
         for (sum, more) in self.violations.0.iter_mut().zip(other.violations.0) {

@@ -13,14 +13,15 @@ use socket2::Socket;
 
 use crate::child::{CommandPipe, send};
 use crate::connect;
+use crate::context::Context;
 use crate::control::{Command, Event, Final, Interval};
 use crate::inbox::{Inbox, bump};
-use crate::judge;
+use crate::judge::{self, Judged};
 use crate::latency::Latency;
 use crate::run::per;
 use crate::settings::{Scenario, Settings};
 use crate::shared::Row;
-use crate::subscriber::{Context, Phase, Subscriber};
+use crate::subscriber::{Phase, Subscriber};
 use crate::sys::{self, Epoll, Interest, Ready};
 use crate::token::Signer;
 use crate::verdict::Kind;
@@ -37,8 +38,8 @@ const SECOND_NS: u64 = 1_000_000_000;
 const RETRY_NS: u64 = 100_000_000;
 
 /// One subscriber with its socket.
-pub(crate) struct Slot {
-    pub(crate) subscriber: Subscriber,
+struct Slot {
+    subscriber: Subscriber,
     socket: Option<Socket>,
     out: Vec<u8>,
     /// When the schedule wanted the connect, nanoseconds.
@@ -49,9 +50,9 @@ pub(crate) struct Slot {
     /// Tokens it has had, when each connect has its own.
     generation: u32,
     /// Whether it may be dropped by the server without that being wrong.
-    pub(crate) is_slow: bool,
+    is_slow: bool,
     is_reading: bool,
-    pub(crate) was_closed: bool,
+    was_closed: bool,
 }
 
 /// Connects to be made, at a rate.
@@ -192,8 +193,8 @@ impl<'a> Worker<'a> {
                 let last = self.take_interval(sys::monotonic_ns());
                 let fresh = Inbox::new(self.settings, self.row);
                 let inbox = std::mem::replace(&mut self.context.inbox, fresh);
-                let (tally, slow) =
-                    judge::judge(self.settings, &self.slots, &ledgers, inbox.into_tally());
+                let all = self.slots.iter().map(Slot::judged);
+                let (tally, slow) = judge::judge(self.settings, all, &ledgers, inbox.into_tally());
                 send(&Event::Final(Box::new(Final { tally, slow, last })))?;
             }
         }
@@ -239,7 +240,7 @@ impl<'a> Worker<'a> {
         match opened {
             Ok((socket, token)) => {
                 slot.generation += 1;
-                slot.out = request::subscribe(self.settings, number, token.as_deref());
+                slot.out = request::subscribe(self.settings, number, token.as_deref(), None);
                 slot.socket = Some(socket);
                 slot.subscriber.begin();
             }
@@ -436,5 +437,10 @@ impl Slot {
             is_reading: true,
             was_closed: false,
         }
+    }
+
+    fn judged(&self) -> Judged<'_> {
+        let Slot { subscriber, is_slow, was_closed, .. } = self;
+        Judged { subscriber, is_slow: *is_slow, was_closed: *was_closed }
     }
 }

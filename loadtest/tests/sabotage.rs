@@ -241,3 +241,110 @@ fn what_the_established_lose_in_a_storm_is_seen() {
     assert_eq!(outcome.status, 1, "{}", outcome.text);
     assert_eq!(outcome.report["tally"]["violations"]["gap"], 1, "{}", outcome.text);
 }
+
+/// Two drops of a crowd of 12 on two topics each, beside 4 bystanders.
+fn recover(sabotage: Sabotage, more: &[&str]) -> Outcome {
+    let broker = Saboteur::start(sabotage);
+    let crowd = ["--established", "4", "--topics", "2", "--topics-per-subscriber", "2"];
+    let storm = ["--quiet", "0.4", "--jitter", "0.3", "--cuts", "2", "--ratio-max", "999"];
+    // A busy test machine must not excuse the broker.
+    run(&broker, "recover", &[&crowd[..], &storm, &["--lag-limit", "999"], more].concat())
+}
+
+#[test]
+fn a_crowd_that_returns_has_everything_once_whatever_its_doors() {
+    for doors in ["ws,sse", "sse-raw,buzz", "ws"] {
+        for drop in ["reset", "close"] {
+            let outcome = recover(Sabotage::None, &["--crowd-doors", doors, "--drop", drop]);
+            assert_eq!(outcome.status, 0, "{doors}: {}", outcome.text);
+            let (tally, publish) = (&outcome.report["tally"], &outcome.report["publish"]);
+            assert_eq!(tally["expected"], publish["accepted"].as_u64().unwrap() * 16);
+            assert_eq!(tally["expected"], tally["delivered"]);
+            let rounds = outcome.report["recover"]["rounds"].as_array().unwrap();
+            assert_eq!(rounds.len(), 2);
+            for round in rounds {
+                assert_eq!((&round["dropped"], &round["back"]), (&12.into(), &12.into()));
+                assert!(round["all_back_s"].as_f64().unwrap() >= 0.1, "{round}");
+                // WebSockets spread over the jitter window, streams wait what the server says.
+                let window_s = round["window_s"].as_f64().unwrap();
+                assert!((0.149..0.3).contains(&window_s), "{round}");
+                let sockets = match doors {
+                    "ws" => 12,
+                    "ws,sse" => 6,
+                    _ => 0,
+                };
+                let brought = &round["brought"];
+                assert_eq!(
+                    (&brought["recovered"], &brought["lost"]),
+                    (&(sockets * 2).into(), &0.into())
+                );
+                assert_eq!(brought["messages"].as_u64() > Some(0), sockets > 0, "{round}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_crowd_that_does_not_get_what_it_missed_fails_the_run() {
+    // The seventh return, on each door of its own.
+    for door in ["ws", "sse"] {
+        let more = ["--crowd-doors", door];
+        let kinds = |outcome: &Outcome| {
+            let violations = &outcome.report["tally"]["violations"];
+            let count = |kind: &&str| violations[*kind].as_u64() > Some(0);
+            KINDS.into_iter().filter(count).collect::<Vec<_>>()
+        };
+        let spoilt: [(Sabotage, &[&str]); 3] = [
+            (Sabotage::Forget(6), &["gap"]),
+            (Sabotage::Repeat(6), &["duplicate"]),
+            (Sabotage::Scramble(6), &["reorder"]),
+        ];
+        for (sabotage, expected) in spoilt {
+            let outcome = recover(sabotage, &more);
+            assert_eq!(outcome.status, 1, "{door} {sabotage:?}: {}", outcome.text);
+            assert_eq!(kinds(&outcome), expected, "{door} {sabotage:?}: {}", outcome.text);
+        }
+    }
+}
+
+#[test]
+fn a_loss_that_is_told_fails_the_run_unless_it_is_allowed() {
+    for door in ["ws", "sse"] {
+        let outcome = recover(Sabotage::TellLost(6), &["--crowd-doors", door]);
+        let tally = &outcome.report["tally"];
+        assert_eq!(outcome.status, 1, "{door}: {}", outcome.text);
+        assert_eq!((&tally["told_lost"], &tally["violations"]["gap"]), (&1.into(), &0.into()));
+        let failures = outcome.report["failures"].to_string();
+        assert!(failures.contains("were told that messages are lost, 1 deliveries"), "{failures}");
+        let more = ["--crowd-doors", door, "--allow-lost"];
+        let outcome = recover(Sabotage::TellLost(6), &more);
+        assert_eq!(outcome.status, 0, "{door}: {}", outcome.text);
+        // To be silent about it is no way to have it allowed.
+        let outcome = recover(Sabotage::Forget(6), &more);
+        assert_eq!(outcome.status, 1, "{door}: {}", outcome.text);
+    }
+}
+
+#[test]
+fn a_return_that_is_put_off_is_tried_again() {
+    for door in ["ws", "sse"] {
+        let outcome = recover(Sabotage::PutOff(6), &["--crowd-doors", door]);
+        assert_eq!(outcome.status, 0, "{door}: {}", outcome.text);
+        let rounds = outcome.report["recover"]["rounds"].as_array().unwrap();
+        let refused: u64 = rounds.iter().map(|round| round["refused"].as_u64().unwrap()).sum();
+        assert_eq!(refused, 1, "{door}: {}", outcome.text);
+    }
+}
+
+#[test]
+fn a_crowd_of_which_some_never_return_fails_the_run() {
+    let outcome = recover(Sabotage::PutOffFrom(6), &["--crowd-doors", "ws"]);
+    assert_eq!(outcome.status, 1, "{}", outcome.text);
+    let failures = outcome.report["failures"].to_string();
+    assert!(failures.contains("drop 1: 3 of 12 came back; member "), "{failures}");
+    assert!(
+        outcome.report["tally"]["violations"]["missing"].as_u64() > Some(0),
+        "{}",
+        outcome.text
+    );
+}

@@ -121,6 +121,40 @@ fn storm_reports_each_phase() {
 }
 
 #[test]
+fn recover_reports_each_return() {
+    let more = ["-n", "20", "--established", "5", "--topics", "3", "--rate", "200", "--cuts", "2"];
+    // A busy test machine must not fail on latency, which is not what is tested here.
+    let storm = ["--warmup", "0.1", "--quiet", "0.4", "--jitter", "0.2", "--ratio-max", "999"];
+    let more = [&more[..], &storm, &["--lag-limit", "999"]].concat();
+    let (report, page) = passes("recover", &more);
+    let phases = report["storm"]["phases"].as_array().unwrap();
+    let connects: Vec<_> = phases.iter().map(|p| p["connects"].as_u64().unwrap()).collect();
+    assert_eq!(connects, [0, 20, 20], "{phases:?}");
+    assert!(phases.iter().all(|p| p["delivery"]["count"].as_u64() > Some(0)), "{phases:?}");
+    let published = report["publish"]["accepted"].as_u64().unwrap();
+    // Each topic's 66 or 67 messages go to a third of 25.
+    let expected = report["tally"]["expected"].as_u64().unwrap();
+    assert!(expected.abs_diff(published * 25 / 3) <= 25, "{expected} of {published}");
+    assert_eq!(report["latency_corrected"]["count"].as_u64().map(|c| c < expected / 3), Some(true));
+    assert!(page.contains("Return after each drop") && page.contains("by phase of the storm"));
+}
+
+#[test]
+fn publish_keeps_every_pipeline_full() {
+    for door in ["native", "batch"] {
+        let more = ["--publish-connections", "3", "--pipeline", "4", "--batch", "5"];
+        let time = ["--warmup", "0.1", "--duration", "0.4", "--publish-door", door];
+        let (report, _) = passes("publish", &[&more[..], &time].concat());
+        let publish = &report["publish"];
+        assert!(publish["rate_achieved"].as_f64().unwrap() > 500.0, "{publish}");
+        assert_eq!((&publish["sent"], &publish["unsent"]), (&publish["accepted"], &0.into()));
+        assert!(publish["answer_raw"]["count"].as_u64() > Some(0), "{publish}");
+        assert_eq!(report["tally"]["expected"], 0);
+    }
+    cannot(&["publish", "-n", "3"], &["publish takes no subscribers"]);
+}
+
+#[test]
 fn slow_readers_are_reported_not_judged() {
     let more = ["--subscribers", "20", "--slow", "3", "--warmup", "0.1", "--duration", "0.4"];
     let (report, _) = passes("slow", &more);

@@ -2,6 +2,7 @@
 
 pub mod chunked;
 pub mod envelope;
+pub mod notice;
 pub mod request;
 pub mod response;
 pub mod sse;

@@ -1,6 +1,11 @@
 //! The requests of each door: the one place that knows paths and field names.
 
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
 use crate::marker::{Codec, Marker};
+use crate::memory::Memory;
 use crate::settings::{Door, PublishDoor, Settings};
 
 /// The nonce of every handshake; the answer to it is [`WEBSOCKET_ACCEPT`].
@@ -13,8 +18,14 @@ const WEBSOCKET_KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub const WEBSOCKET_ACCEPT: &[u8] = b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// The request that opens a subscriber's connection; `own_token` comes before that of the settings.
+/// With a `memory`, one on WebSocket asks for positions, and a stream begins where it had ended.
 #[must_use]
-pub fn subscribe(settings: &Settings, subscriber: u32, own_token: Option<&str>) -> Vec<u8> {
+pub fn subscribe(
+    settings: &Settings,
+    subscriber: u32,
+    own_token: Option<&str>,
+    memory: Option<&Memory>,
+) -> Vec<u8> {
     let topics = || {
         let names: Vec<String> =
             settings.topics_of(subscriber).map(|t| settings.topic(t)).collect();
@@ -24,8 +35,12 @@ pub fn subscribe(settings: &Settings, subscriber: u32, own_token: Option<&str>) 
     let token = own_token.or(settings.token.as_deref());
     let path = match settings.door {
         Door::Ws => {
-            let query = token.map_or(String::new(), |token| format!("?access_token={token}"));
-            return websocket(&format!("/apps/{app}{query}"), host, settings.deflate);
+            let token = token.map(|token| format!("access_token={token}"));
+            let positions = memory.map(|_| "positions=1".to_owned());
+            let query: Vec<String> = token.into_iter().chain(positions).collect();
+            let mark = if query.is_empty() { "" } else { "?" };
+            let path = format!("/apps/{app}{mark}{}", query.join("&"));
+            return websocket(&path, host, settings.deflate);
         }
         Door::Sse => format!("/v1/{app}/events?topics={}", topics()),
         Door::SseRaw => format!("/v1/{app}/events?topics={}&format=raw", topics()),
@@ -35,9 +50,11 @@ pub fn subscribe(settings: &Settings, subscriber: u32, own_token: Option<&str>) 
         },
     };
     let bearer = bearer(token);
+    let cursor = memory.and_then(|memory| memory.cursor.as_ref());
+    let last = cursor.map_or(String::new(), |id| format!("Last-Event-ID: {id}\r\n"));
     format!(
         "GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n\
-         Cache-Control: no-store\r\n{bearer}\r\n"
+         Cache-Control: no-store\r\n{bearer}{last}\r\n"
     )
     .into_bytes()
 }
@@ -60,10 +77,22 @@ fn bearer(token: Option<&str>) -> String {
     token.map_or(String::new(), |token| format!("Authorization: Bearer {token}\r\n"))
 }
 
-/// The Realtime dialect's subscribe command.
+/// The Realtime dialect's commands that subscribe to `topics`, each from its position if it has one:
+/// one `resume` for several of which some have, else a `subscribe` each.
 #[must_use]
-pub fn subscribe_command(topic: &str) -> String {
-    format!(r#"{{"type":"subscribe","data":{{"topic":"{topic}"}}}}"#)
+pub fn subscribe_commands(topics: &[String], positions: &[Option<String>]) -> Vec<String> {
+    if topics.len() > 1 && positions.iter().any(Option::is_some) {
+        let from: BTreeMap<_, _> = topics.iter().zip(positions).collect();
+        return vec![json!({ "type": "resume", "data": { "topics": from } }).to_string()];
+    }
+    let command = |(topic, position): (&String, &Option<String>)| {
+        let data = match position {
+            Some(position) => json!({ "topic": topic, "position": position }),
+            None => json!({ "topic": topic }),
+        };
+        json!({ "type": "subscribe", "data": data }).to_string()
+    };
+    topics.iter().zip(positions).map(command).collect()
 }
 
 /// Builds publish requests for one run.
@@ -201,15 +230,50 @@ mod tests {
     fn subscribers_name_their_topics() {
         let mut settings = Settings { topics: 3, topics_per_subscriber: 2, ..example() };
         settings.door = Door::Sse;
-        let text = String::from_utf8(subscribe(&settings, 1, None)).unwrap();
+        let text = String::from_utf8(subscribe(&settings, 1, None, None)).unwrap();
         let line = "GET /v1/demo/events?topics=load-00000abc-000002,load-00000abc-000000 HTTP/1.1";
         assert_eq!(text.lines().next(), Some(line));
         settings.door = Door::Ws;
         settings.token = Some("abc".into());
         for (own, shown) in [(None, "abc"), (Some("own"), "own")] {
-            let text = String::from_utf8(subscribe(&settings, 1, own)).unwrap();
+            let text = String::from_utf8(subscribe(&settings, 1, own, None)).unwrap();
             let line = format!("GET /apps/demo?access_token={shown} HTTP/1.1\r\n");
             assert!(text.starts_with(&line), "{text}");
         }
+    }
+
+    #[test]
+    fn those_who_return_say_how_far_they_had_come() {
+        let mut settings = Settings { door: Door::Sse, ..example() };
+        let memory = Memory { cursor: Some("e-1.5".into()), ..Memory::new(1) };
+        let text = |settings: &Settings, memory: &Memory| {
+            String::from_utf8(subscribe(settings, 1, None, Some(memory))).unwrap()
+        };
+        assert!(text(&settings, &memory).contains("\r\nLast-Event-ID: e-1.5\r\n"));
+        assert!(!text(&settings, &Memory::new(1)).contains("Last-Event-ID"));
+        settings.door = Door::Ws;
+        assert!(text(&settings, &memory).starts_with("GET /apps/demo?positions=1 HTTP"));
+        settings.token = Some("abc".into());
+        let line = "GET /apps/demo?access_token=abc&positions=1 HTTP";
+        assert!(text(&settings, &memory).starts_with(line));
+    }
+
+    #[test]
+    fn commands_subscribe_one_by_one_or_resume_all() {
+        let check = |topics: &[&str], positions: &[Option<&str>], expected: &[&str]| {
+            let topics: Vec<String> = topics.iter().map(ToString::to_string).collect();
+            let positions: Vec<_> = positions.iter().map(|p| p.map(str::to_owned)).collect();
+            let parse = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+            let commands = subscribe_commands(&topics, &positions);
+            let got: Vec<Value> = commands.iter().map(|command| parse(command)).collect();
+            assert_eq!(got, expected.iter().map(|text| parse(text)).collect::<Vec<_>>());
+        };
+        let [a, b] =
+            ["a", "b"].map(|t| format!(r#"{{"type":"subscribe","data":{{"topic":"{t}"}}}}"#));
+        check(&["a", "b"], &[None, None], &[&a, &b]);
+        let from = r#"{"type":"subscribe","data":{"topic":"a","position":"p"}}"#;
+        check(&["a"], &[Some("p")], &[from]);
+        let resume = r#"{"type":"resume","data":{"topics":{"a":"p","b":null}}}"#;
+        check(&["a", "b"], &[Some("p"), None], &[resume]);
     }
 }

@@ -1,4 +1,4 @@
-//! Event streams, WHATWG HTML §9.2.6: bytes in, the data of each dispatched event out.
+//! Event streams, WHATWG HTML §9.2.6: bytes in, each block's data, id, name and `retry` out.
 //!
 //! Lines end in LF or CRLF; a lone CR, which no broker writes, is treated as part of the line and
 //! so shows up as a corrupt payload. An event whose blank line has not come is left for the next
@@ -10,15 +10,17 @@ pub struct Events<'a> {
     used: usize,
 }
 
-/// One dispatched event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// One block that says anything; without data it dispatches nothing, but its id counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Event<'a> {
     /// The data: one line borrowed, or the whole block when it has several `data` lines.
-    pub data: Data<'a>,
+    pub data: Option<Data<'a>>,
     /// The last `id` field, if there was one.
     pub id: Option<&'a [u8]>,
     /// The `event` field, if there was one: not a plain message then.
     pub name: Option<&'a [u8]>,
+    /// The last `retry` field that is a number, milliseconds.
+    pub retry_ms: Option<u64>,
 }
 
 /// An event's data.
@@ -88,20 +90,28 @@ fn next_block(bytes: &[u8]) -> Option<(&[u8], usize)> {
 }
 
 fn read_block(block: &[u8]) -> Option<Event<'_>> {
-    let (mut data, mut id, mut name) = (None, None, None);
+    let mut event = Event::default();
     let mut start = 0;
     while let Some(length) = memchr::memchr(b'\n', &block[start..]) {
         let line = trim_cr(&block[start..start + length]);
         start += length + 1;
         match field(line) {
-            (b"data", value) if data.is_none() => data = Some(Data::Line(value)),
-            (b"data", _) => data = Some(Data::Block(block)),
-            (b"id", value) => id = Some(value),
-            (b"event", value) => name = Some(value),
+            (b"data", value) if event.data.is_none() => event.data = Some(Data::Line(value)),
+            (b"data", _) => event.data = Some(Data::Block(block)),
+            // WHATWG HTML §9.2.6: an id with a NUL is ignored.
+            (b"id", value) if !value.contains(&0) => event.id = Some(value),
+            (b"event", value) => event.name = Some(value),
+            (b"retry", value) => event.retry_ms = digits(value).or(event.retry_ms),
             _ => {}
         }
     }
-    Some(Event { data: data?, id, name })
+    (event != Event::default()).then_some(event)
+}
+
+/// WHATWG HTML §9.2.6: anything but ASCII digits is ignored.
+fn digits(value: &[u8]) -> Option<u64> {
+    let is_number = value.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(value).ok().filter(|_| is_number)?.parse().ok()
 }
 
 fn field(line: &[u8]) -> (&[u8], &[u8]) {
@@ -122,8 +132,8 @@ mod tests {
     use super::*;
 
     fn data(bytes: &[u8]) -> Vec<String> {
-        let text = |e: Event<'_>| String::from_utf8(e.data.joined()).unwrap();
-        Events::new(bytes).map(text).collect()
+        let text = |data: Data<'_>| String::from_utf8(data.joined()).unwrap();
+        Events::new(bytes).filter_map(|event| event.data.map(text)).collect()
     }
 
     #[test]
@@ -139,12 +149,22 @@ mod tests {
     }
 
     #[test]
+    fn ids_and_retries_count_without_data() {
+        let read = |bytes| Events::new(bytes).map(|e| (e.id, e.retry_ms)).collect::<Vec<_>>();
+        assert_eq!(read(b": hello\n\nid: 7\n\n"), [(Some(&b"7"[..]), None)]);
+        assert_eq!(read(b"retry: 250\nid\n\n"), [(Some(&b""[..]), Some(250))]);
+        assert_eq!(read(b"retry: 1\nretry: +2\nretry: 3x\n\n"), [(None, Some(1))]);
+        assert_eq!(read(b"id: a\0b\ndata: 1\n\n"), [(None, None)]);
+    }
+
+    #[test]
     fn every_split_gives_the_same_events() {
         let stream = b": hi\r\n\r\nid: 1\ndata: one\n\ndata: t\ndata: wo\r\n\r\ndata: three\n\n";
         for split in 0..=stream.len() {
             let mut first = Events::new(&stream[..split]);
-            let mut got: Vec<_> = first.by_ref().map(|e| e.data.joined()).collect();
-            got.extend(Events::new(&stream[first.used()..]).map(|e| e.data.joined()));
+            let mut got: Vec<_> = first.by_ref().map(|e| e.data.unwrap().joined()).collect();
+            let rest = Events::new(&stream[first.used()..]);
+            got.extend(rest.map(|e| e.data.unwrap().joined()));
             assert_eq!(got, [&b"one"[..], b"t\nwo", b"three"], "split {split}");
         }
     }

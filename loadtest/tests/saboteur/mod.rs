@@ -56,6 +56,18 @@ pub(crate) enum Sabotage {
     CloseWelcomed(u64),
     /// Deliver 60 ms late while there are more connections than this.
     Sluggish(usize),
+    /// Of what this return, counted from 0, has missed, replay nothing, and say that all came.
+    Forget(u64),
+    /// Replay the last message that this return had as well.
+    Repeat(u64),
+    /// Replay what this return has missed in the wrong order.
+    Scramble(u64),
+    /// Of what this return has missed, replay all but the first, and say so.
+    TellLost(u64),
+    /// Refuse this return once: 503, or a stream that only says when to come again.
+    PutOff(u64),
+    /// Refuse this and all later returns.
+    PutOffFrom(u64),
 }
 
 const VICTIM: usize = 3;
@@ -74,6 +86,15 @@ struct Subscriber {
     topics: Vec<String>,
     /// A message held back, to be delivered after the next of its topic.
     held: Option<(String, Vec<u8>)>,
+    /// Whether a WebSocket is told positions.
+    positions: bool,
+}
+
+/// Everything published, in its order: its place in it is the position.
+#[derive(Default)]
+struct History {
+    messages: Vec<(String, String)>,
+    returns: u64,
 }
 
 /// The broker. It ends with the test process.
@@ -86,6 +107,7 @@ struct State {
     sabotage: Sabotage,
     subscribers: Mutex<BTreeMap<u64, Subscriber>>,
     next_id: AtomicU64,
+    history: Mutex<History>,
     publishes: AtomicU64,
     pongs: AtomicU64,
     /// Tokens of the WebSocket handshakes, in the order they came.
@@ -100,6 +122,7 @@ impl Saboteur {
             sabotage,
             subscribers: Mutex::default(),
             next_id: AtomicU64::new(0),
+            history: Mutex::default(),
             publishes: AtomicU64::new(0),
             pongs: AtomicU64::new(0),
             tokens: Mutex::default(),
@@ -143,20 +166,65 @@ impl State {
     }
 
     /// Greets and joins under the lock, so that no message can come before the greeting.
-    fn join(&self, mut stream: &TcpStream, door: Door, topics: Vec<String>, hello: &[u8]) -> u64 {
+    fn join(
+        &self,
+        mut stream: &TcpStream,
+        door: Door,
+        positions: bool,
+        topics: Vec<String>,
+        hello: impl FnOnce() -> Vec<u8>,
+    ) -> u64 {
         let id = self.next_id.fetch_add(1, Ordering::SeqCst);
         let mut subscribers = self.subscribers();
         // One that has gone already is noticed by its own thread.
-        let _ = stream.write_all(hello);
+        let _ = stream.write_all(&hello());
         let stream = stream.try_clone().unwrap();
-        subscribers.insert(id, Subscriber { stream, door, topics, held: None });
+        subscribers.insert(id, Subscriber { stream, door, topics, held: None, positions });
         id
+    }
+
+    /// What those topics' subscriber has missed since `position`, spoilt if it is its turn, and
+    /// whether that is all.
+    fn missed(&self, topics: &[String], position: &str) -> (Vec<(u64, String, String)>, bool) {
+        let mut history = self.history.lock().unwrap();
+        let number = history.returns;
+        history.returns += 1;
+        let mut from: u64 = position.strip_prefix("p").unwrap().parse().unwrap();
+        if self.sabotage == Sabotage::Repeat(number) {
+            from -= 1;
+        }
+        let numbered = (1..).zip(&history.messages).map(|(at, (t, p))| (at, t.clone(), p.clone()));
+        let behind = numbered.skip_while(|(at, ..)| *at <= from);
+        let mut missed: Vec<_> = behind.filter(|(_, topic, _)| topics.contains(topic)).collect();
+        match self.sabotage {
+            Sabotage::Forget(n) if n == number => missed.clear(),
+            Sabotage::Scramble(n) if n == number => missed.reverse(),
+            Sabotage::TellLost(n) if n == number => {
+                missed.remove(0);
+                return (missed, false);
+            }
+            _ => {}
+        }
+        (missed, true)
+    }
+
+    fn puts_off(&self) -> bool {
+        let mut history = self.history.lock().unwrap();
+        let number = history.returns;
+        let is_put_off = match self.sabotage {
+            Sabotage::PutOff(n) => n == number,
+            Sabotage::PutOffFrom(n) => n <= number,
+            _ => false,
+        };
+        history.returns += u64::from(is_put_off);
+        is_put_off
     }
 }
 
 struct Request {
     method: String,
     path: String,
+    last_event_id: Option<String>,
     body: Vec<u8>,
 }
 
@@ -173,9 +241,9 @@ fn serve(stream: &TcpStream, state: &Arc<State>) {
             return websocket(stream, reader, state, path);
         } else if let Some(query) = path.strip_prefix("/v1/demo/events?") {
             let door = if query.contains("format=raw") { Door::Raw } else { Door::Sse };
-            return event_stream(stream, reader, state, door, query);
+            return event_stream(stream, reader, state, door, query, request.last_event_id);
         } else if let Some(query) = path.strip_prefix("/?") {
-            return event_stream(stream, reader, state, Door::Buzz, query);
+            return event_stream(stream, reader, state, Door::Buzz, query, request.last_event_id);
         } else {
             respond(stream, "404 Not Found", "{\"title\":\"no such door\"}");
         }
@@ -187,7 +255,7 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     reader.read_line(&mut line).ok()?;
     let mut words = line.split_whitespace();
     let (method, path) = (words.next()?.to_owned(), words.next()?.to_owned());
-    let mut length = 0;
+    let (mut length, mut last_event_id) = (0, None);
     loop {
         let mut header = String::new();
         reader.read_line(&mut header).ok()?;
@@ -197,6 +265,7 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
         }
         let (name, value) = header.split_once(": ")?;
         match name.to_ascii_lowercase().as_str() {
+            "last-event-id" => last_event_id = Some(value.to_owned()),
             "content-length" => length = value.parse().unwrap(),
             "sec-websocket-key" => assert_eq!(value, "dGhlIHNhbXBsZSBub25jZQ=="),
             _ => {}
@@ -204,7 +273,7 @@ fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    Some(Request { method, path, body })
+    Some(Request { method, path, last_event_id, body })
 }
 
 fn respond(mut stream: &TcpStream, status: &str, body: &str) {
@@ -248,7 +317,12 @@ fn publish(stream: &TcpStream, state: &State, request: &Request) -> bool {
     };
     if !is_kept {
         for (topic, payload) in &messages {
-            deliver(&mut subscribers, state.sabotage, number, topic, payload.get());
+            let mut history = state.history.lock().unwrap();
+            history.messages.push((topic.clone(), payload.get().to_owned()));
+            let position = history.messages.len() as u64;
+            drop(history);
+            let sent = Sent { number, position, topic, payload: payload.get() };
+            deliver(&mut subscribers, state.sabotage, &sent);
         }
     }
     drop(subscribers);
@@ -271,19 +345,23 @@ fn raw(value: &Value) -> Box<RawValue> {
     serde_json::value::to_raw_value(value).unwrap()
 }
 
-fn deliver(
-    subscribers: &mut BTreeMap<u64, Subscriber>,
-    sabotage: Sabotage,
+/// A message on its way.
+struct Sent<'a> {
     number: u64,
-    topic: &str,
-    payload: &str,
-) {
+    position: u64,
+    topic: &'a str,
+    payload: &'a str,
+}
+
+fn deliver(subscribers: &mut BTreeMap<u64, Subscriber>, sabotage: Sabotage, sent: &Sent<'_>) {
+    let Sent { number, position, topic, payload } = *sent;
     let takers = subscribers.values_mut().filter(|s| s.topics.iter().any(|t| t == topic));
     for (index, subscriber) in takers.enumerate() {
-        let good = frame(subscriber.door, topic, payload);
+        let form = (subscriber.door, subscriber.positions);
+        let good = frame(form, position, topic, payload);
         let is_victim = index == VICTIM;
         let changed = |from: &str, to: &str| {
-            frame(subscriber.door, &topic.replace(from, to), &payload.replace(from, to))
+            frame(form, position, &topic.replace(from, to), &payload.replace(from, to))
         };
         let held = subscriber.held.take_if(|(of, _)| of == topic).map_or(Vec::new(), |held| held.1);
         let bytes = match sabotage {
@@ -303,7 +381,7 @@ fn deliver(
                 let mut text = payload.to_owned();
                 let last = text.remove(text.len() - 2);
                 text.insert(text.len() - 1, if last == '!' { '?' } else { '!' });
-                frame(subscriber.door, topic, &text)
+                frame(form, position, topic, &text)
             }
             Sabotage::CorruptTopic(n) if is_victim && n == number => changed("-000000", "-000001"),
             Sabotage::CorruptEnvelope(n) if is_victim && n == number => {
@@ -329,16 +407,21 @@ fn send(mut stream: &TcpStream, bytes: &[u8]) {
     let _ = stream.write_all(first).and_then(|()| stream.write_all(second));
 }
 
-fn frame(door: Door, topic: &str, payload: &str) -> Vec<u8> {
+fn frame((door, positions): (Door, bool), position: u64, topic: &str, payload: &str) -> Vec<u8> {
     match door {
+        Door::Ws if positions => text_frame(&format!(
+            r#"{{"topic":"{topic}","messageType":"broadcast","data":{payload},"id":"a","position":"p{position}"}}"#
+        )),
         Door::Ws => text_frame(&format!(
             r#"{{"topic":"{topic}","messageType":"broadcast","data":{payload}}}"#
         )),
         Door::Sse => chunk(&format!(
-            "id: 7.9\ndata: {{\"topic\":\"{topic}\",\"id\":\"a\",\"time\":12,\"data\":{payload}}}\n\n"
+            "id: p{position}\ndata: {{\"topic\":\"{topic}\",\"id\":\"a\",\"time\":12,\"data\":{payload}}}\n\n"
         )),
-        Door::Raw => chunk(&format!("id: 7.9\ndata: {payload}\n\n")),
-        Door::Buzz => format!("data: {}\r\n\r\n", payload.trim_matches('"')).into_bytes(),
+        Door::Raw => chunk(&format!("id: p{position}\ndata: {payload}\n\n")),
+        Door::Buzz => {
+            format!("id: p{position}\r\ndata: {}\r\n\r\n", payload.trim_matches('"')).into_bytes()
+        }
     }
 }
 
@@ -364,16 +447,38 @@ fn event_stream(
     state: &State,
     door: Door,
     query: &str,
+    last_event_id: Option<String>,
 ) {
     let names = query
         .split('&')
         .find_map(|pair| pair.strip_prefix("topics=").or_else(|| pair.strip_prefix("channels=")));
-    let topics = names.unwrap().split(',').map(str::to_owned).collect();
+    let topics: Vec<String> = names.unwrap().split(',').map(str::to_owned).collect();
     let coding = if door == Door::Buzz { "" } else { "Transfer-Encoding: chunked\r\n" };
     let mut head =
         format!("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n{coding}\r\n").into_bytes();
-    head.extend(if door == Door::Buzz { b": hi\n\n".to_vec() } else { chunk(": hi\n\n") });
-    let id = state.join(stream, door, topics, &head);
+    let event = |text: &str| if door == Door::Buzz { text.into() } else { chunk(text) };
+    if last_event_id.is_some() && state.puts_off() {
+        head.extend(event("retry: 20\n\n"));
+        let mut stream = stream;
+        let _ = stream.write_all(&head);
+        return;
+    }
+    let id = state.join(stream, door, false, topics.clone(), || {
+        let Some(position) = last_event_id else {
+            let published = state.history.lock().unwrap().messages.len();
+            head.extend(event(&format!("retry: 150\nid: p{published}\n\n")));
+            return head;
+        };
+        let (missed, is_all) = state.missed(&topics, &position);
+        if !is_all {
+            let lost = format!(r#"{{"reason":"too_old","topics":["{}"]}}"#, topics.join("\",\""));
+            head.extend(event(&format!("event: lost\nid: {position}\ndata: {lost}\n\n")));
+        }
+        for (at, topic, payload) in missed {
+            head.extend(frame((door, false), at, &topic, &payload));
+        }
+        head
+    });
     let _ = reader.read(&mut [0]);
     state.subscribers().remove(&id);
 }
@@ -391,41 +496,39 @@ fn websocket(stream: &TcpStream, mut reader: BufReader<TcpStream>, state: &State
         }
         Sabotage::Stall(n) if n == number => _ = reader.read(&mut [0]),
         Sabotage::CloseWelcomed(n) if n == number => {
-            greet(stream, state);
+            greet(stream, state, false);
             let _ = stream.shutdown(std::net::Shutdown::Both);
         }
-        _ => converse(stream, reader, state),
+        _ => converse(stream, reader, state, path),
     }
 }
 
 /// Upgrades, welcomes and pings.
-fn greet(stream: &TcpStream, state: &State) -> u64 {
+fn greet(stream: &TcpStream, state: &State, positions: bool) -> u64 {
     let head = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                 Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
     let mut bytes = head.as_bytes().to_vec();
-    bytes.extend(welcome("main"));
+    bytes.extend(welcome("main", "", ""));
     bytes.extend(b"\x89\x02hi");
-    state.join(stream, Door::Ws, Vec::new(), &bytes)
+    state.join(stream, Door::Ws, positions, Vec::new(), || bytes)
 }
 
-fn welcome(topic: &str) -> Vec<u8> {
+fn welcome(topic: &str, recovery: &str, position: &str) -> Vec<u8> {
     text_frame(&format!(
-        r#"{{"topic":"{topic}","messageType":"welcome","data":{{"connection":{{"id":"ab"}}}}}}"#
+        r#"{{"topic":"{topic}","messageType":"welcome","data":{{"connection":{{"id":"ab"}}{recovery}}}{position}}}"#
     ))
 }
 
-fn converse(mut stream: &TcpStream, mut reader: BufReader<TcpStream>, state: &State) {
-    let id = greet(stream, state);
+fn converse(stream: &TcpStream, mut reader: BufReader<TcpStream>, state: &State, path: &str) {
+    let id = greet(stream, state, path.contains("positions=1"));
     while let Some((opcode, payload)) = read_frame(&mut reader) {
         match opcode {
             1 => {
                 let value: Value = serde_json::from_slice(&payload).unwrap();
-                assert_eq!(value["type"], "subscribe");
-                let topic = string(&value["data"], "topic");
-                let mut subscribers = state.subscribers();
-                let Some(subscriber) = subscribers.get_mut(&id) else { break };
-                subscriber.topics.push(topic.clone());
-                let _ = stream.write_all(&welcome(&topic));
+                if !subscribe(stream, state, id, &value) {
+                    let _ = stream.shutdown(std::net::Shutdown::Both);
+                    break;
+                }
             }
             10 => {
                 assert_eq!(payload, b"hi");
@@ -437,13 +540,59 @@ fn converse(mut stream: &TcpStream, mut reader: BufReader<TcpStream>, state: &St
     state.subscribers().remove(&id);
 }
 
+/// Obeys a `subscribe` or `resume`; answers whether the connection goes on.
+fn subscribe(mut stream: &TcpStream, state: &State, id: u64, command: &Value) -> bool {
+    let data = &command["data"];
+    let wanted: Vec<(String, Option<String>)> = match command["type"].as_str() {
+        Some("subscribe") => {
+            vec![(string(data, "topic"), data["position"].as_str().map(str::to_owned))]
+        }
+        Some("resume") => {
+            let topics = data["topics"].as_object().unwrap();
+            topics.iter().map(|(t, p)| (t.clone(), p.as_str().map(str::to_owned))).collect()
+        }
+        other => panic!("no such command: {other:?}"),
+    };
+    if wanted.iter().any(|(_, position)| position.is_some()) && state.puts_off() {
+        return false;
+    }
+    let mut subscribers = state.subscribers();
+    let Some(subscriber) = subscribers.get_mut(&id) else { return false };
+    for (topic, position) in wanted {
+        let published = state.history.lock().unwrap().messages.len();
+        let at = format!(r#","position":"p{published}""#);
+        let mut bytes = Vec::new();
+        if let Some(position) = position {
+            let (missed, is_all) = state.missed(std::slice::from_ref(&topic), &position);
+            let count = missed.len();
+            let reason = if is_all { "" } else { r#""reason":"too_old","# };
+            let recovery =
+                format!(r#","recovery":{{"recovered":{is_all},{reason}"count":{count}}}"#);
+            bytes.extend(welcome(&topic, &recovery, &at));
+            for (at, topic, payload) in missed {
+                bytes.extend(frame((Door::Ws, true), at, &topic, &payload));
+            }
+        } else {
+            bytes.extend(welcome(&topic, "", if subscriber.positions { &at } else { "" }));
+        }
+        subscriber.topics.push(topic);
+        let _ = stream.write_all(&bytes);
+    }
+    true
+}
+
 fn read_frame(reader: &mut BufReader<TcpStream>) -> Option<(u8, Vec<u8>)> {
     let mut head = [0; 2];
     reader.read_exact(&mut head).ok()?;
     assert_eq!(head[0] & 0xf0, 0x80, "final, no reserved bits");
     assert_eq!(head[1] & 0x80, 0x80, "clients mask");
-    let length = usize::from(head[1] & 0x7f);
-    assert!(length <= 125, "commands of this tool are short");
+    let mut length = usize::from(head[1] & 0x7f);
+    assert!(length <= 126, "commands of this tool are short");
+    if length == 126 {
+        let mut long = [0; 2];
+        reader.read_exact(&mut long).ok()?;
+        length = u16::from_be_bytes(long).into();
+    }
     let mut mask = [0; 4];
     reader.read_exact(&mut mask).ok()?;
     let mut payload = vec![0; length];
