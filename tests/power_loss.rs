@@ -3,6 +3,7 @@
 //! Each run does seeded work on a disk in memory, loses power at one boundary, and opens what a real
 //! disk may hold then (see `durable/disk.rs`). That the sweep can fail is a test of its own: it must
 //! find losses in a store that does not sync.
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 mod durable;
 
@@ -150,7 +151,7 @@ fn problems(told: &Told, disk: &str) -> Vec<String> {
     for topic in TOPICS {
         match database.read(&wanted(&[topic], Span::After(0))) {
             Ok(page) => {
-                problems.extend(topic_problems(told, topic, &seen(&page), page.lost_through))
+                problems.extend(topic_problems(told, topic, &seen(&page), page.lost_through));
             }
             Err(error) => problems.push(format!("{topic} cannot be read: {error:?}")),
         }

@@ -1,4 +1,5 @@
 //! The store without a thread: what is kept, what is read back, who may open it.
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 mod durable;
 

@@ -1,5 +1,6 @@
 //! The store against a naive model: every page of every span equals what a list of all that was ever
 //! published says, over restarts, trimming and expiry.
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 mod durable;
 

@@ -1,4 +1,5 @@
 //! The store's thread over the mesh: order of replies, group commit, stop, and its panic hook.
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 mod durable;
 

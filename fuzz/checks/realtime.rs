@@ -162,10 +162,11 @@ fn naive_recovery(kind: &str, data: Option<&str>) -> Option<Seen> {
     if let Some(topics) = topics.filter(|topics| *topics != "null") {
         let Pairs(members) = serde_json::from_str(topics).ok()?;
         for (topic, position) in members {
-            payload += &format!("{topic}={:?}", optional(Some(position.get())).ok()?);
+            let position = optional(Some(position.get())).ok()?;
+            payload.extend([topic, format!("={position:?}")]);
         }
     }
-    Some(Seen { id, payload, ..plain("resume") })
+    Some(Seen { payload, id, ..plain("resume") })
 }
 
 fn naive_http_publish(text: &str) -> Option<(String, String, bool)> {

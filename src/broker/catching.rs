@@ -52,7 +52,7 @@ const PAGE_COUNT_MAX: u32 = 64;
 /// the default limit of an outbound queue.
 const PAGE_SIZE_MAX: usize = 16 * 1024;
 
-/// StartFrom where on a subscriber wants its topics.
+/// From where on a subscriber wants its topics.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum StartFrom {
     /// What is published from now on; first the latest messages where the topic's family says so.
@@ -96,8 +96,16 @@ enum Part {
 #[derive(Clone, Copy, Debug)]
 struct Unanswered {
     ticket: u32,
-    /// Whether the answer says what came of a position, and what is known of that already.
-    position: Option<Option<LossReason>>,
+    given: Given,
+}
+
+/// What a subscribe gave.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Given {
+    /// No position, so that nothing is said of one.
+    Nothing,
+    /// A position, of which this is known already.
+    Position(Option<LossReason>),
 }
 
 /// What the position given means for one lane.
@@ -146,16 +154,16 @@ impl Broker {
         page: PageSize,
         outlet: &mut impl Outlet,
     ) {
-        let (part, after, position) = match start {
+        let (part, after, given) = match start {
             Start::Now | Start::Lost(_) => unreachable!("such a session joins"),
-            Start::Latest => (Part::Latest, 0, None),
-            Start::After(after, known) => (Part::Everything, after, Some(known)),
+            Start::Latest => (Part::Latest, 0, Given::Nothing),
+            Start::After(after, known) => (Part::Everything, after, Given::Position(known)),
         };
         let (home, lane) = self.way_of(topics[0]);
         for topic in &topics {
             self.topic_mut(*topic).catching_count += 1;
         }
-        let unanswered = Some(Unanswered { ticket, position });
+        let unanswered = Some(Unanswered { ticket, given });
         let page = if part == Part::Latest { PageSize::LATEST } else { page };
         let unit = CatchUp { topics, home, lane, part, after, page, token: None, unanswered };
         self.fetch_page(session, unit, outlet);
@@ -260,21 +268,22 @@ impl Broker {
         count: u64,
         outlet: &mut impl Outlet,
     ) {
-        let Some(Unanswered { ticket, position }) = unit.unanswered.take() else {
+        let Some(Unanswered { ticket, given }) = unit.unanswered.take() else {
             if let Some(reason) = loss {
                 self.stats.lost[reason as usize] += 1;
                 outlet.lost(session, names, at, reason);
             }
             return;
         };
-        let recovery = position.map(|known| {
-            let loss = known.or(loss);
-            match loss {
-                Some(reason) => self.stats.lost[reason as usize] += 1,
-                None => self.stats.recovered += 1,
-            }
-            Recovery { loss, count }
-        });
+        let recovery = match given {
+            Given::Nothing => None,
+            Given::Position(known) => Some(Recovery { loss: known.or(loss), count }),
+        };
+        match recovery {
+            None => {}
+            Some(Recovery { loss: Some(reason), .. }) => self.stats.lost[reason as usize] += 1,
+            Some(Recovery { loss: None, .. }) => self.stats.recovered += 1,
+        }
         outlet.subscribed(session, ticket, names, at, recovery);
     }
 

@@ -38,7 +38,8 @@ fn newest_before(topics: &[&TopicHistory], before: u64, wanted: &Wanted, last: u
         _ => 0,
     };
     let count = messages.len() as u64;
-    Page { messages, through: last, first, has_more, count, ..Page::default() }
+    let through = last.min(before.saturating_sub(1));
+    Page { messages, through, first, has_more, count, ..Page::default() }
 }
 
 fn latest_after(topics: &[&TopicHistory], after: u64, wanted: &Wanted, last: u64) -> Page {

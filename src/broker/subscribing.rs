@@ -275,7 +275,8 @@ impl Broker {
         let (_, lane) = self.way_of(local);
         let topic = self.topic(local);
         let at = self.position(lane, topic.last_offset);
-        outlet.subscribed(session, ticket, &[topic.key.name.clone()], at, recovery);
+        let topics = std::slice::from_ref(&topic.key.name);
+        outlet.subscribed(session, ticket, topics, at, recovery);
     }
 
     /// An idle session keeps nothing for its subscribing.

@@ -69,12 +69,12 @@ impl Encoder {
                     },
                 };
                 let mut event = Vec::with_capacity(data.len() + 64);
-                if id != EventId::Cursor {
+                if id == EventId::Cursor {
+                    sse::append_data(&mut event, data);
+                } else {
                     sse::append_id(&mut event, &message.position);
                     sse::append_data(&mut event, data);
                     event.push(b'\n');
-                } else {
-                    sse::append_data(&mut event, data);
                 }
                 event
             }

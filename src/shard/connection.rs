@@ -129,7 +129,7 @@ pub(super) struct WebSocketDoor {
     pub(super) closing: Closing,
     /// A new token that is being judged; nothing is taken in meanwhile.
     pub(super) presented: Option<Box<str>>,
-    /// StartFrom where on `main` was asked for, until it is subscribed.
+    /// From where on `main` was asked for, until it is subscribed.
     pub(super) main_from: Option<Box<StartFrom>>,
     /// A resume that is not answered in full.
     pub(super) resuming: Option<Box<Resuming>>,

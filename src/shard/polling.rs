@@ -39,13 +39,15 @@ pub(super) struct Poll {
     pub(super) pending_count: u32,
     /// When it is over though nothing came.
     pub(super) over_at: Tick,
-    /// Most messages of the answer; more can come when one turn brings them.
     pub(super) is_over: bool,
+    /// Most messages of the answer; what came besides comes again.
+    count_max: usize,
     /// The client has an answer with this position and may use it again (RFC 9110 §13.1.2).
     pub(super) known_tag: Option<Box<str>>,
     messages: Vec<Arc<Message>>,
     losses: Vec<(LossReason, Vec<TopicName>)>,
-    cursor: Cursor,
+    /// Where it stands without its messages.
+    base: Cursor,
 }
 
 impl Poll {
@@ -53,6 +55,7 @@ impl Poll {
     pub(super) fn new(
         dialect: PollDialect,
         pending_count: u32,
+        count_max: usize,
         over_at: Tick,
         known_tag: Option<Box<str>>,
     ) -> Poll {
@@ -61,19 +64,17 @@ impl Poll {
             pending_count,
             over_at,
             is_over: false,
+            count_max,
             known_tag,
             messages: Vec::new(),
             losses: Vec::new(),
-            cursor: Cursor::default(),
+            base: Cursor::default(),
         }
     }
 
     /// Messages have come.
     pub(super) fn take(&mut self, messages: &[Arc<Message>]) {
-        for message in messages {
-            self.cursor.advance(message.position);
-            self.messages.push(Arc::clone(message));
-        }
+        self.messages.extend_from_slice(messages);
     }
 
     /// Topics are subscribed.
@@ -85,7 +86,7 @@ impl Poll {
     ) {
         let count = u32::try_from(topics.len()).unwrap_or(u32::MAX);
         self.pending_count = self.pending_count.saturating_sub(count);
-        self.cursor.advance(at);
+        self.base.advance(at);
         if let Some(reason) = loss {
             self.losses.push((reason, topics.to_vec()));
         }
@@ -93,7 +94,9 @@ impl Poll {
 
     /// Messages will not come.
     pub(super) fn lost(&mut self, topics: &[TopicName], at: Position, reason: LossReason) {
-        self.cursor.advance(at);
+        self.base.advance(at);
+        // What came before the loss cannot come again behind it.
+        self.count_max = self.count_max.max(self.messages.len());
         self.losses.push((reason, topics.to_vec()));
     }
 
@@ -102,14 +105,13 @@ impl Poll {
         self.pending_count == 0 && (has_news || self.over_at.is_due(now))
     }
 
-    /// Of the simple dialect's messages only the first fits an answer; the others come again.
-    fn keep_first(&mut self) {
-        if self.dialect == PollDialect::Simple
-            && let [first, _, ..] = &self.messages[..]
-        {
-            self.cursor = Cursor::from(first.position);
-            self.messages.truncate(1);
-        }
+    /// Where the next poll goes on: behind the messages of the answer. Each lane's stand in its order,
+    /// so leaving out the last of them leaves no gap.
+    fn cursor(&self) -> Cursor {
+        self.messages.iter().fold(self.base.clone(), |mut cursor, message| {
+            cursor.advance(message.position);
+            cursor
+        })
     }
 }
 
@@ -147,7 +149,7 @@ impl Shard {
         // What is still owed to it arrives while the session ends.
         self.broker.end(key, self.time_us, &mut self.delivery);
         if let Some(poll) = self.delivery.poll_mut(key) {
-            poll.keep_first();
+            poll.messages.truncate(poll.count_max);
             poll.is_over = true;
         }
         self.delivery.write_answers(key);
@@ -180,7 +182,7 @@ pub(super) fn write(
     date: &Date,
     fields: &Fields<'_>,
 ) {
-    let tag = format!("\"{}\"", poll.cursor);
+    let tag = format!("\"{}\"", poll.cursor());
     match poll.dialect {
         PollDialect::Native => write_native(out, poll, &tag, terms, date, fields),
         PollDialect::Simple => write_simple(out, poll, &tag, terms, date, fields),
@@ -209,7 +211,7 @@ fn write_native(
     body.extend_from_slice(b"{\"messages\":[");
     append_items(&mut body, &poll.messages);
     body.extend_from_slice(b"],\"position\":");
-    json::escape_into(&mut body, &poll.cursor.to_string());
+    json::escape_into(&mut body, tag.trim_matches('"'));
     body.extend_from_slice(b",\"lost\":");
     match merge_losses(&poll.losses) {
         None => body.extend_from_slice(b"null"),

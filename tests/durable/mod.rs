@@ -1,5 +1,6 @@
 //! What the tests of the store share: applications, publications, comparing, and a naive model.
 #![allow(dead_code, reason = "each test uses its part")]
+#![allow(clippy::unwrap_used, reason = "a test stops where it fails")]
 
 pub(crate) mod disk;
 #[path = "../support/random.rs"]

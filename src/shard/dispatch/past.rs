@@ -112,7 +112,9 @@ impl Shard {
             return Err(Refused::new(Refusal::BadRequest, detail));
         }
         let count = u32::try_from(topics.len()).expect("bounded by poll.topics_max");
-        let poll = Poll::new(request.dialect, count, request.over_at, request.known_tag);
+        let count_max = request.page.count_max as usize;
+        let (dialect, over_at) = (request.dialect, request.over_at);
+        let poll = Poll::new(dialect, count, count_max, over_at, request.known_tag);
         door.answers.push_back(Answer {
             terms: exchange.terms,
             cors: exchange.cors,
@@ -207,7 +209,7 @@ impl Shard {
     }
 }
 
-/// StartFrom where on a stream or a poll goes on that gives this position. An empty one is none: that is
+/// From where on a stream or a poll goes on that gives this position. An empty one is none: that is
 /// what a reader sends whose last event reset it (WHATWG HTML §9.2.6).
 pub(super) fn read_position(text: &str) -> StartFrom {
     match text {

@@ -20,15 +20,14 @@ impl Shard {
     pub(in crate::shard) fn issue_ticket(&mut self, key: Key, retry: Option<Duration>) {
         let places = self.broker.positions(key, &mut self.delivery);
         let mut envelope = Vec::new();
-        match realtime::issue_ticket(&places) {
-            Some(ticket) => realtime::ticket(&mut envelope, &ticket, retry),
-            None => {
-                let detail = format!(
-                    "a ticket has at most {} bytes: resume with `topics`",
-                    realtime::TICKET_SIZE_MAX
-                );
-                realtime::refused(&mut envelope, &Refused::new(Refusal::TooMany, detail));
-            }
+        if let Some(ticket) = realtime::issue_ticket(&places) {
+            realtime::ticket(&mut envelope, &ticket, retry);
+        } else {
+            let detail = format!(
+                "a ticket has at most {} bytes: resume with `topics`",
+                realtime::TICKET_SIZE_MAX
+            );
+            realtime::refused(&mut envelope, &Refused::new(Refusal::TooMany, detail));
         }
         self.delivery.append_text(key, &envelope);
     }
