@@ -126,6 +126,15 @@ impl EventStream {
         self.parser.retry
     }
 
+    /// The last event id of a stream that has brought one and no event yet.
+    pub(crate) fn id_before_events(&mut self) -> String {
+        while self.parser.id.is_empty() {
+            assert!(self.read(), "an id before the end of the stream");
+        }
+        assert_eq!(self.events, [], "an id-only block is no event");
+        self.parser.id.clone()
+    }
+
     /// The next event, or `None` at the end of the stream.
     pub(crate) fn try_event(&mut self) -> Option<SseEvent> {
         loop {
