@@ -193,7 +193,8 @@ fn without_a_position_nothing_changes() {
         let at = publish_numbers(&mut http, topic, 0..3).remove(0);
         let mut plain = broker.websocket();
         let welcome = plain.subscribe(topic);
-        let keys: Vec<&str> = welcome["data"].as_object().unwrap().keys().map(String::as_str).collect();
+        let keys: Vec<&str> =
+            welcome["data"].as_object().unwrap().keys().map(String::as_str).collect();
         assert_eq!((keys, &welcome["position"]), (vec!["connection"], &Value::Null));
         plain.expect_silence();
         publish_numbers(&mut http, topic, 3..4);

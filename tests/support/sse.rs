@@ -76,10 +76,8 @@ impl Parser {
     fn dispatch(&mut self, events: &mut Vec<SseEvent>) {
         let kind = std::mem::take(&mut self.kind);
         let retry = self.retry.take();
-        let Some(mut data) = self.data.take() else {
-            assert!(retry.is_none(), "`retry:` in a block of its own");
-            return;
-        };
+        // A block without data is no event; what it says of `retry` goes with it.
+        let Some(mut data) = self.data.take() else { return };
         data.pop();
         let kind = if kind.is_empty() { "message".to_owned() } else { kind };
         events.push(SseEvent { kind, data, id: self.id.clone(), retry });
