@@ -39,6 +39,7 @@ pub(crate) struct Setup {
     listen: String,
     variables: Vec<(String, String)>,
     config: Option<String>,
+    file_size_max: Option<u64>,
 }
 
 impl Setup {
@@ -48,6 +49,7 @@ impl Setup {
             listen: "127.0.0.1:0".to_owned(),
             variables: Vec::new(),
             config: None,
+            file_size_max: None,
         }
     }
 
@@ -67,6 +69,12 @@ impl Setup {
         self
     }
 
+    /// Lets no file of the broker's grow beyond so many bytes, as a full disk would.
+    pub(crate) fn file_size_max(mut self, size: u64) -> Setup {
+        self.file_size_max = Some(size);
+        self
+    }
+
     /// Starts it; it must come up.
     pub(crate) fn start(&self) -> Broker {
         match self.try_start() {
@@ -78,7 +86,7 @@ impl Setup {
     /// Starts it, or tells how it ended and what it wrote to standard error.
     pub(crate) fn try_start(&self) -> Result<Broker, (ExitStatus, String)> {
         let config = self.config.as_deref().map(ConfigFile::write);
-        let mut command = Command::new(env!("CARGO_BIN_EXE_fanwire"));
+        let mut command = self.command();
         // What steers the test run must not steer the broker.
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("FANWIRE_") {
@@ -99,6 +107,17 @@ impl Setup {
         }
         let child = command.spawn().expect("the binary runs");
         Broker::watch(child, self.variant)
+    }
+
+    fn command(&self) -> Command {
+        let binary = env!("CARGO_BIN_EXE_fanwire");
+        let Some(size_max) = self.file_size_max else { return Command::new(binary) };
+        // The limit comes with a signal that would end the broker; a full disk sends none. POSIX
+        // counts in blocks of 512 bytes.
+        let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", size_max / 512);
+        let mut command = Command::new("sh");
+        command.args(["-c", &script, binary]);
+        command
     }
 }
 

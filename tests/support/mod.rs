@@ -9,6 +9,7 @@ mod broker;
 pub(crate) mod door;
 mod exposition;
 mod http;
+pub(crate) mod past;
 mod random;
 mod sse;
 pub(crate) mod token;

@@ -76,10 +76,8 @@ impl Parser {
     fn dispatch(&mut self, events: &mut Vec<SseEvent>) {
         let kind = std::mem::take(&mut self.kind);
         let retry = self.retry.take();
-        let Some(mut data) = self.data.take() else {
-            assert!(retry.is_none(), "`retry:` in a block of its own");
-            return;
-        };
+        // A block without data is no event; what it says of `retry` goes with it.
+        let Some(mut data) = self.data.take() else { return };
         data.pop();
         let kind = if kind.is_empty() { "message".to_owned() } else { kind };
         events.push(SseEvent { kind, data, id: self.id.clone(), retry });
@@ -124,6 +122,15 @@ impl EventStream {
     /// A `retry:` that came after the last event, in no block yet.
     pub(crate) fn bare_retry(&self) -> Option<u64> {
         self.parser.retry
+    }
+
+    /// The last event id of a stream that has brought one and no event yet.
+    pub(crate) fn id_before_events(&mut self) -> String {
+        while self.parser.id.is_empty() {
+            assert!(self.read(), "an id before the end of the stream");
+        }
+        assert_eq!(self.events, [], "an id-only block is no event");
+        self.parser.id.clone()
     }
 
     /// The next event, or `None` at the end of the stream.
