@@ -272,10 +272,12 @@ impl Broker {
             self.stats.lost[reason as usize] += 1;
         }
         let recovery = loss.map(|reason| Recovery { loss: Some(reason), count: 0 });
+        // Who was on the topic before may be owed a run, or catch up: the answer tells no more than
+        // what stands in front of it.
+        self.deliver_run(local, outlet);
         let (_, lane) = self.way_of(local);
-        let topic = self.topic(local);
-        let at = self.position(lane, topic.last_offset);
-        outlet.subscribed(session, ticket, &[topic.key.name.clone()], at, recovery);
+        let at = self.position(lane, self.queued_through(session, local));
+        outlet.subscribed(session, ticket, &[self.topic(local).key.name.clone()], at, recovery);
     }
 
     /// An idle session keeps nothing for its subscribing.
