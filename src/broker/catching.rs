@@ -363,6 +363,14 @@ impl Broker {
         joined.chain(catching).map(place).collect()
     }
 
+    /// Up to where everything of a topic has been queued for a session that is on it.
+    pub(super) fn queued_through(&self, session: Key, local: Key) -> u64 {
+        let under_way = self.session(session).and_then(|state| state.under_way.as_deref());
+        let mut units = under_way.iter().flat_map(|under_way| &under_way.catching);
+        let unit = units.find(|unit| unit.topics.contains(&local));
+        unit.map_or(self.topic(local).last_offset, |unit| unit.after)
+    }
+
     /// The topics of which a page is wanted: of the latest messages only where the family sends them.
     fn wanted_names(&self, unit: &CatchUp) -> Vec<TopicName> {
         if unit.part != Part::Latest || unit.unanswered.is_none() {

@@ -272,10 +272,12 @@ impl Broker {
             self.stats.lost[reason as usize] += 1;
         }
         let recovery = loss.map(|reason| Recovery { loss: Some(reason), count: 0 });
+        // Who was on the topic before may be owed a run, or catch up: the answer tells no more than
+        // what stands in front of it.
+        self.deliver_run(local, outlet);
         let (_, lane) = self.way_of(local);
-        let topic = self.topic(local);
-        let at = self.position(lane, topic.last_offset);
-        let topics = std::slice::from_ref(&topic.key.name);
+        let at = self.position(lane, self.queued_through(session, local));
+        let topics = std::slice::from_ref(&self.topic(local).key.name);
         outlet.subscribed(session, ticket, topics, at, recovery);
     }
 

@@ -15,5 +15,6 @@ mod ears;
 mod model;
 mod orders;
 mod presence;
+mod recovery;
 mod run;
 mod steps;

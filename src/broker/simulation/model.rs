@@ -27,10 +27,10 @@ pub(super) const SUBSCRIPTIONS_MAX: usize = 4;
 pub(super) type Topic = (AppIndex, TopicName);
 
 /// `SplitMix64`: the whole state is the seed.
-pub(super) struct Random(u64);
+pub(in crate::broker::simulation) struct Random(pub(in crate::broker::simulation) u64);
 
 impl Random {
-    pub(super) fn below(&mut self, bound: usize) -> usize {
+    pub(in crate::broker::simulation) fn below(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
