@@ -48,6 +48,11 @@ impl StoreLane {
         assert_eq!(expected, ticket, "the store answers in order");
         asked
     }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
 }
 
 impl Broker {

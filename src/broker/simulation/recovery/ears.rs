@@ -164,6 +164,10 @@ impl Outlet for Ears {
         None
     }
 
+    fn queued_size(&self, _session: Key) -> usize {
+        0
+    }
+
     fn revoke(&mut self, _app: AppIndex, _revocation: &Revocation, _until_s: u64) {
         unreachable!("nobody orders");
     }
