@@ -50,7 +50,10 @@ impl Account {
         let topic = &truth.topics[self.topic];
         let placed = topic.behind(offset - 1).first().expect("only what was placed comes");
         assert_eq!((placed.offset, placed.number), (offset, super::world::number(message)));
-        assert_eq!((message.position, &message.publication.topic), (topic.position(offset), &topic.name));
+        assert_eq!(
+            (message.position, &message.publication.topic),
+            (topic.position(offset), &topic.name)
+        );
         self.got = Some(offset);
     }
 

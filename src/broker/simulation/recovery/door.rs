@@ -137,7 +137,8 @@ impl Door {
     ) {
         let topics: Vec<usize> = names.iter().map(|name| truth.index_of(name)).collect();
         for topic in &topics {
-            let found = self.asked.iter().position(|(asked, of, _)| (*asked, of) == (ticket, topic));
+            let found =
+                self.asked.iter().position(|(asked, of, _)| (*asked, of) == (ticket, topic));
             let (_, _, asked) = self.asked.remove(found.expect("answered once"));
             self.judge_answer(truth, *topic, &topics, asked, at, recovery, now_us);
         }

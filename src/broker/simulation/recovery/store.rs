@@ -88,8 +88,7 @@ impl FakeStore {
         let position = STORE.position(self.offset);
         let kept = self.topics.entry(name.clone()).or_default();
         let id = MessageId::new(STORE.run, position);
-        let message =
-            Arc::new(Message::new(publication, id, position, kept.last_offset, time_us));
+        let message = Arc::new(Message::new(publication, id, position, kept.last_offset, time_us));
         kept.last_offset = self.offset;
         kept.messages.push_back(Arc::clone(&message));
         if kept.messages.len() > STORE_COUNT_MAX

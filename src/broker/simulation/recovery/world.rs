@@ -238,9 +238,10 @@ impl World {
         };
         let topic = &mut self.truth.topics[published.topic];
         let position = receipt.position;
-        let known = published.idempotency_key.as_ref().map(|key| {
-            *topic.repeated.entry(key.clone()).or_insert(position)
-        });
+        let known = published
+            .idempotency_key
+            .as_ref()
+            .map(|key| *topic.repeated.entry(key.clone()).or_insert(position));
         if known.is_some_and(|known| known != position) {
             panic!("a repeat got another receipt");
         }
