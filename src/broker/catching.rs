@@ -18,6 +18,7 @@ use super::core::Broker;
 use super::outlet::Outlet;
 use super::parcel::{PageFor, Parcel};
 use crate::model::family::SlowConsumer;
+use crate::model::message::Message;
 use crate::model::position::{Cursor, Lane, Position};
 use crate::model::recovery::{LossReason, Recovery};
 use crate::model::shard::ShardIndex;
@@ -75,6 +76,8 @@ pub(super) struct CatchUp {
     part: Part,
     /// Everything up to here has been queued for the session, or told as lost.
     after: u64,
+    /// What is lost up to here has been told.
+    lost_through: u64,
     page: PageSize,
     /// The page asked for carries this; `None` while the queue has to drain first.
     token: Option<u32>,
@@ -165,7 +168,9 @@ impl Broker {
         }
         let unanswered = Some(Unanswered { ticket, given });
         let page = if part == Part::Latest { PageSize::LATEST } else { page };
-        let unit = CatchUp { topics, home, lane, part, after, page, token: None, unanswered };
+        let (token, lost_through) = (None, 0);
+        let unit =
+            CatchUp { topics, home, lane, part, after, lost_through, page, token, unanswered };
         self.fetch_page(session, unit, outlet);
     }
 
@@ -203,8 +208,9 @@ impl Broker {
             SlowConsumer::KeepLatest => Part::Latest,
         };
         let page = if part == Part::Latest { PageSize::LATEST } else { PageSize::default() };
-        let (token, unanswered) = (None, None);
-        let unit = CatchUp { topics, home, lane, part, after, page, token, unanswered };
+        let (token, unanswered, lost_through) = (None, None, 0);
+        let unit =
+            CatchUp { topics, home, lane, part, after, lost_through, page, token, unanswered };
         self.keep_catching(session, unit, outlet);
     }
 
@@ -238,14 +244,18 @@ impl Broker {
         let form = state.form;
         let (mut page, loss) = unit.judge(outcome);
         let names = self.names(&unit.topics);
-        let offset = if loss.is_some() { page.lost_through.max(unit.after) } else { unit.after };
-        let at = self.position(unit.lane, offset.min(page.through));
+        // A topic may have been left since the page was asked for.
+        let is_owed = |message: &Message| {
+            message.position.offset > unit.after && names.contains(&message.publication.topic)
+        };
+        page.messages.retain(|message| is_owed(message));
+        let at = self.position(unit.lane, unit.stands_at(&page, loss));
         self.tell_outcome(session, &mut unit, &names, at, loss, page.count, outlet);
-        page.messages.retain(|message| message.position.offset > unit.after);
         if !page.messages.is_empty() {
             outlet.catch_up(session, form, &page.messages);
         }
         unit.after = page.through;
+        unit.lost_through = unit.lost_through.max(page.lost_through);
         if page.has_more && unit.part == Part::Everything {
             return self.keep_catching(session, unit, outlet);
         }
@@ -387,6 +397,19 @@ impl Broker {
 }
 
 impl CatchUp {
+    /// Where the session stands in front of a page's messages. What is lost may lie between them, of
+    /// other topics: whoever is cut there comes back for the rest, and hears of the loss again.
+    fn stands_at(&self, page: &Page, loss: Option<LossReason>) -> u64 {
+        let is_latest = self.part == Part::Latest && self.unanswered.is_some();
+        let offset = match loss {
+            _ if is_latest => page.through,
+            Some(_) => page.lost_through.max(self.after),
+            None => self.after,
+        };
+        let first = page.messages.first().map_or(u64::MAX, |message| message.position.offset);
+        offset.min(first.saturating_sub(1)).min(page.through)
+    }
+
     /// What a page means: the page, and why something is missing in front of it or in it.
     fn judge(&self, outcome: Result<Page, StoreError>) -> (Page, Option<LossReason>) {
         let Ok(page) = outcome else {
@@ -398,7 +421,10 @@ impl CatchUp {
             return (page, Some(LossReason::UnknownPosition));
         }
         let loss = match self.part {
-            Part::Everything => (page.lost_through > self.after).then_some(LossReason::TooOld),
+            Part::Everything => {
+                let known = self.after.max(self.lost_through);
+                (page.lost_through > known).then_some(LossReason::TooOld)
+            }
             // Who wants the latest only has not asked for what was before them.
             Part::Latest if self.unanswered.is_some() => None,
             Part::Latest => {

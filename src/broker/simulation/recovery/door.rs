@@ -26,6 +26,8 @@ pub(super) enum Burst {
     Newest,
     /// The latest per key.
     Latest,
+    /// The latest per key of the topics whose family sends them to newcomers.
+    First,
 }
 
 /// A connection and its session.
@@ -78,19 +80,23 @@ impl Door {
     pub(super) fn take_burst(&mut self, truth: &Truth, messages: &[Arc<Message>], now_us: u64) {
         let offset = |message: Option<&Arc<Message>>| message.expect("not empty").position.offset;
         let (first, last) = (offset(messages.first()), offset(messages.last()));
-        let excused = match self.burst.take() {
+        let burst = self.burst.take();
+        let excused = match burst {
             Some(Burst::Counted(count)) => {
                 let len = messages.len() as u64;
                 assert!(count >= len, "{len} messages follow, {count} were promised");
                 None
             }
             Some(Burst::Newest) => Some(first - 1),
-            Some(Burst::Latest) => Some(last),
+            Some(Burst::Latest | Burst::First) => Some(last),
             None => None,
         };
         if let Some(through) = excused {
             let lane = messages[0].position.lane;
-            let meant = self.accounts.iter_mut().filter(|a| truth.topics[a.topic].lane == lane);
+            let meant = self.accounts.iter_mut().filter(|account| {
+                let topic = &truth.topics[account.topic];
+                topic.lane == lane && (burst != Some(Burst::First) || topic.family.sends_last)
+            });
             meant.for_each(|account| account.excused = account.excused.min(through));
         }
         for message in messages {
@@ -145,7 +151,7 @@ impl Door {
         let loss = recovery.and_then(|recovery| recovery.loss);
         self.burst = recovery.map(|recovery| Burst::Counted(recovery.count));
         if recovery.is_none() && at.offset < truth.last_of(at.lane) {
-            self.burst = Some(Burst::Latest);
+            self.burst = Some(Burst::First);
         }
         self.cursor.advance(at);
         match self.form {

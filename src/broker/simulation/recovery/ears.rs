@@ -61,6 +61,13 @@ impl Ears {
             stalled: [0; SlowConsumer::ALL.len()],
         }
     }
+
+    /// What a session is told, unless it was closed.
+    fn note(&mut self, session: Key, what: Happened) {
+        if !self.closed.contains(&session.index) {
+            self.happened.push(what);
+        }
+    }
 }
 
 impl Outlet for Ears {
@@ -95,11 +102,11 @@ impl Outlet for Ears {
 
     fn catch_up(&mut self, session: Key, form: Form, messages: &[Arc<Message>]) {
         assert!(!messages.is_empty(), "a page of nothing");
-        self.happened.push(Happened::CaughtUp(session, form, messages.to_vec()));
+        self.note(session, Happened::CaughtUp(session, form, messages.to_vec()));
     }
 
     fn wants_more(&mut self, session: Key) {
-        self.happened.push(Happened::WantsMore(session));
+        self.note(session, Happened::WantsMore(session));
     }
 
     fn arrived(&mut self, _session: Key) {}
@@ -121,11 +128,11 @@ impl Outlet for Ears {
         recovery: Option<Recovery>,
     ) {
         let topics = topics.to_vec();
-        self.happened.push(Happened::Subscribed(session, ticket, topics, at, recovery));
+        self.note(session, Happened::Subscribed(session, ticket, topics, at, recovery));
     }
 
     fn lost(&mut self, session: Key, topics: &[TopicName], at: Position, reason: LossReason) {
-        self.happened.push(Happened::Lost(session, topics.to_vec(), at, reason));
+        self.note(session, Happened::Lost(session, topics.to_vec(), at, reason));
     }
 
     fn fetched(&mut self, _to: ReplyTo, _outcome: Result<Page, StoreError>) {
