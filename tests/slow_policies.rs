@@ -95,7 +95,7 @@ impl Got {
 
     /// What came before the loss has no gap; the loss is told once, and something was dropped.
     fn check_loss(&self, lost: &Value) {
-        assert_eq!(&self.lost, &[lost.clone()], "{self:?}");
+        assert_eq!(&self.lost, std::slice::from_ref(lost), "{self:?}");
         assert!(self.before.iter().copied().eq(0..self.before.len() as u64), "{self:?}");
         assert!(self.before.last() < self.after.first(), "{self:?}");
     }
