@@ -234,10 +234,10 @@ fn check_kept(broker: &Broker, told: &[Told], known: &str, is_all: bool) {
     let mut kept: HashMap<u64, String> = HashMap::new();
     for topic in ["durable/0", "durable/1"] {
         let messages = everything(broker, topic, known);
-        let offset = |m: &Value| store_position(m["position"].as_str().unwrap()).1;
+        let offset = |m: &Value| store_position(m["position"].as_str().expect("a position")).1;
         assert!(messages.is_sorted_by(|a, b| offset(a) < offset(b)), "in order");
         for message in &messages {
-            let at = message["position"].as_str().unwrap().to_owned();
+            let at = message["position"].as_str().expect("a position").to_owned();
             assert_eq!(kept.insert(number(message), at), None, "twice: {message}");
         }
     }
@@ -259,7 +259,7 @@ fn a_store_that_is_in_use_is_refused_with_its_name() {
     let setup = Setup::new("epoll", 1).config(&config(&folder));
     let broker = setup.start();
     let position = publish_numbers(&mut broker.http(), "durable/a", 0..1).remove(0);
-    let (status, log) = setup.try_start().err().expect("the store is taken");
+    let (status, log) = setup.try_start().expect_err("the store is taken");
     assert!(!status.success());
     let expected = format!("the store {} is in use by another process", folder.store());
     assert!(log.contains(&expected), "{log}");
@@ -277,7 +277,7 @@ fn a_store_that_is_not_ours_stays_as_it_is() {
     let text = "not a store, and dear to somebody ".repeat(200);
     std::fs::write(folder.store(), &text).expect("our folder");
     let (status, log) =
-        Setup::new("epoll", 1).config(&config(&folder)).try_start().err().expect("no");
+        Setup::new("epoll", 1).config(&config(&folder)).try_start().expect_err("it is not ours");
     assert!(!status.success());
     assert!(log.contains("is not a store of this broker; it is left alone"), "{log}");
     assert_eq!(std::fs::read_to_string(folder.store()).expect("it is there"), text);

@@ -47,7 +47,8 @@ fn check_late_comers(broker: &Broker, topic: &str, start: &str, expected: &[u64]
     assert_eq!(events.numbers(expected.len()), expected);
     let target = format!("/v1/demo/poll?topics={topic}&since={start}&wait=0");
     let polled = support::json(broker.http().request("GET", &target, &[], b"").body);
-    let numbers: Vec<u64> = polled["messages"].as_array().unwrap().iter().map(number).collect();
+    let numbers: Vec<u64> =
+        polled["messages"].as_array().expect("a list").iter().map(number).collect();
     assert_eq!((&*numbers, &polled["lost"]), (expected, &Value::Null));
 }
 

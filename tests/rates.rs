@@ -65,6 +65,28 @@ fn requests_of_one_connection_count_once() {
 }
 
 #[test]
+fn who_was_refused_is_refused_again_on_the_same_connection() {
+    // Once in a minute: within this test nothing comes back into the bucket.
+    on_demo("limits.connections_per_address = \"1/m burst 3\"", |broker| {
+        let field = bearer(&admin_token(&EVERYTHING));
+        let fields = [("Authorization", field.as_str())];
+        let mut admitted: Vec<_> = (0..3).map(|_| broker.http()).collect();
+        for http in &mut admitted {
+            assert_eq!(http.request("GET", "/v1/demo", &fields, b"").status, 200);
+        }
+        let mut refused = broker.http();
+        for target in ["/v1/demo", "/v1/demo", "/v1/demo/topics", "/v1/demo/connections"] {
+            check_refused(&refused.request("GET", target, &fields, b""));
+        }
+        // Nor does a publish or a stream get through it.
+        check_refused(&refused.request("POST", "/v1/demo/topics/t", &fields, b"x"));
+        for http in &mut admitted {
+            assert_eq!(http.request("GET", "/v1/demo", &fields, b"").status, 200);
+        }
+    });
+}
+
+#[test]
 fn a_shed_stream_is_told_when_to_come_back_and_gets_in_then() {
     on_demo("limits.connections_per_address = \"1/s burst 4\"", |broker| {
         let field = bearer(&client_token("alice", &[]));

@@ -96,7 +96,8 @@ fn nothing_is_missed_or_repeated_while_publishing_goes_on() {
                 }
                 let followers: Vec<_> =
                     topics.iter().map(|topic| scope.spawn(|| follow(broker, topic))).collect();
-                let results: Vec<_> = followers.into_iter().map(|f| f.join()).collect();
+                let results: Vec<_> =
+                    followers.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
                 is_over.store(true, Ordering::Relaxed);
                 assert!(results.iter().all(Result::is_ok), "see above");
             });
@@ -109,7 +110,8 @@ fn follow(broker: &Broker, topic: &str) {
     let mut socket = positioned(broker);
     socket.subscribe(topic);
     let first = socket.value();
-    let (mut last, mut at) = (number(&first), first["position"].as_str().unwrap().to_owned());
+    let (mut last, mut at) =
+        (number(&first), first["position"].as_str().expect("a position").to_owned());
     for round in 0..40 {
         let mut socket = positioned(broker);
         let recovery = socket.subscribe_from(topic, &at);
@@ -119,7 +121,7 @@ fn follow(broker: &Broker, topic: &str) {
         for _ in 0..missed + round % 7 {
             let message = socket.value();
             assert_eq!(number(&message), last + 1, "{message}");
-            (last, at) = (last + 1, message["position"].as_str().unwrap().to_owned());
+            (last, at) = (last + 1, message["position"].as_str().expect("a position").to_owned());
         }
     }
 }
