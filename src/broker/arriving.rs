@@ -71,13 +71,15 @@ impl Broker {
     /// # Panics
     /// Only on a bug: a subscription that names a dead topic.
     pub fn end(&mut self, session: Key, time_us: u64, outlet: &mut impl Outlet) {
-        let Some(state) = self.session_mut(session) else { return };
-        let under_way = state.under_way.take();
-        while let Some(last) =
-            self.session_mut(session).and_then(|s| s.subscriptions.last().copied())
-        {
-            self.leave(session, last, outlet);
+        let Some(state) = self.session(session) else { return };
+        let mut last = state.subscriptions.last().copied();
+        while let Some(found) = last {
+            let local = self.topics.key_at(found.topic).expect("subscriptions name live topics");
+            self.leave_topic(session, local, outlet);
+            last = self.session(session).and_then(|state| state.subscriptions.last().copied());
         }
+        // Only now: by what it was still owed it may have fallen behind.
+        let under_way = self.session_mut(session).and_then(|state| state.under_way.take());
         if let Some(under_way) = under_way {
             for topic in under_way.pending {
                 self.stop_waiting(session, topic, outlet);

@@ -137,10 +137,12 @@ impl Broker {
         local: Key,
         outlet: &mut impl Outlet,
     ) -> bool {
+        // Before the look-up: others may fall behind, which moves members, and the session itself.
+        self.deliver_run(local, outlet);
         let Some(state) = self.session(session) else { return false };
         let found = state.subscriptions.iter().find(|s| s.topic == local.index).copied();
         if let Some(found) = found {
-            self.leave(session, found, outlet);
+            self.leave(session, local, found, outlet);
         }
         found.is_some()
     }
@@ -305,9 +307,7 @@ impl Broker {
         }
     }
 
-    pub(super) fn leave(&mut self, session: Key, found: Subscription, outlet: &mut impl Outlet) {
-        let local = self.topics.key_at(found.topic).expect("subscriptions name live topics");
-        self.deliver_run(local, outlet);
+    fn leave(&mut self, session: Key, local: Key, found: Subscription, outlet: &mut impl Outlet) {
         let moved = self.topic_mut(local).leave(found.group, found.place);
         if let Some(member) = moved {
             let other = self.sessions[member.session as usize].as_mut();
