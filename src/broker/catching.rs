@@ -90,7 +90,9 @@ pub(super) struct CatchUp {
 enum Part {
     /// All of it.
     Everything,
-    /// As much of the newest as fits a page.
+    /// All of it if that fits a page, else as much of the newest as does.
+    NewestOrAll,
+    /// As much of the newest as fits a page, which is not all of it.
     Newest,
     /// The newest per key.
     Latest,
@@ -204,7 +206,7 @@ impl Broker {
         self.stats.fell_behind[policy as usize] += 1;
         let part = match policy {
             SlowConsumer::Close | SlowConsumer::Recover => Part::Everything,
-            SlowConsumer::DropOldest => Part::Newest,
+            SlowConsumer::DropOldest => Part::NewestOrAll,
             SlowConsumer::KeepLatest => Part::Latest,
         };
         let page = if part == Part::Latest { PageSize::LATEST } else { PageSize::default() };
@@ -242,6 +244,10 @@ impl Broker {
         let mut unit = under_way.catching.swap_remove(index);
         unit.token = None;
         let form = state.form;
+        if unit.part == Part::NewestOrAll && outcome.as_ref().is_ok_and(|page| page.has_more) {
+            unit.part = Part::Newest;
+            return self.fetch_page(session, unit, outlet);
+        }
         let (mut page, loss) = unit.judge(outcome);
         let names = self.names(&unit.topics);
         // A topic may have been left since the page was asked for.
@@ -304,7 +310,7 @@ impl Broker {
         unit.token = Some(token);
         let Some(state) = self.session(session) else { return };
         let span = match unit.part {
-            Part::Everything => Span::After(unit.after),
+            Part::Everything | Part::NewestOrAll => Span::After(unit.after),
             Part::Newest => Span::Before(u64::MAX),
             Part::Latest => Span::LatestAfter(unit.after),
         };
@@ -421,7 +427,7 @@ impl CatchUp {
             return (page, Some(LossReason::UnknownPosition));
         }
         let loss = match self.part {
-            Part::Everything => {
+            Part::Everything | Part::NewestOrAll => {
                 let known = self.after.max(self.lost_through);
                 (page.lost_through > known).then_some(LossReason::TooOld)
             }
@@ -432,8 +438,7 @@ impl CatchUp {
                 (is_short || page.lost_through > self.after).then_some(LossReason::TooSlow)
             }
             Part::Newest => {
-                let first = page.messages.iter().find(|m| m.position.offset > self.after);
-                let is_short = first.map_or(page.lost_through, |m| m.previous) > self.after;
+                let is_short = page.first > self.after + 1 || page.lost_through > self.after;
                 is_short.then_some(LossReason::TooSlow)
             }
         };

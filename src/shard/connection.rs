@@ -15,8 +15,12 @@ use super::rates::Buckets;
 use crate::broker::StartFrom;
 use crate::model::application::AppIndex;
 use crate::model::close::CloseCause;
+use crate::model::form::Form;
 use crate::model::identity::Identity;
-use crate::model::position::Cursor;
+use crate::model::message::Message;
+use crate::model::position::{Cursor, Position};
+use crate::model::recovery::LossReason;
+use crate::model::topic::TopicName;
 use crate::proto::http1;
 use crate::proto::realtime;
 use crate::proto::ws::{self, Closing};
@@ -145,9 +149,46 @@ pub(super) struct StreamDoor {
     pub(super) pending: u32,
     /// The last position per lane, when the stream's topics have several.
     pub(super) cursor: Option<Box<Cursor>>,
+    /// What came while some topics were not answered: an event's id must name every lane.
+    pub(super) early: Option<Box<Vec<Early>>>,
     /// Its reader keeps an id that comes in a block without data (WHATWG HTML §9.2.6), as browsers do;
     /// others make an empty event of it.
     pub(super) keeps_id_without_data: bool,
+}
+
+/// What a stream over several lanes is owed before its cursor is whole.
+#[derive(Debug)]
+pub(super) enum Early {
+    /// Messages in this form.
+    Messages(Form, Vec<Arc<Message>>),
+    /// Word that messages of these topics up to there are gone.
+    Lost(Vec<TopicName>, Position, LossReason),
+}
+
+impl StreamDoor {
+    /// Whether its cursor lacks lanes.
+    pub(super) fn is_early(&self) -> bool {
+        self.cursor.is_some() && self.pending > 0
+    }
+
+    /// Keeps something until the cursor is whole.
+    pub(super) fn keep_early(&mut self, early: Early) {
+        self.early.get_or_insert_default().push(early);
+    }
+
+    /// Messages kept so.
+    pub(super) fn early_count(&self) -> usize {
+        self.early.iter().flat_map(|early| early.iter()).map(Early::len).sum()
+    }
+}
+
+impl Early {
+    fn len(&self) -> usize {
+        match self {
+            Early::Messages(_, messages) => messages.len(),
+            Early::Lost(..) => 1,
+        }
+    }
 }
 
 /// A resume on its way.

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use super::answer::Poll;
-use super::connection::{Connection, Door, StreamDoor};
+use super::connection::{Connection, Door, Early, StreamDoor};
 use super::delivery::Delivery;
 use super::outbound::Block;
 use crate::model::family::SlowConsumer;
@@ -16,6 +16,10 @@ use crate::model::form::{EventId, Form};
 use crate::model::message::Message;
 use crate::proto::sse;
 use crate::stdx::slab::Key;
+
+/// Messages that a stream is owed at most before all of its topics are answered; beyond it the
+/// connection is closed, as for any other queue that has met its limit.
+const EARLY_COUNT_MAX: usize = 4096;
 
 impl Delivery {
     /// One block for a run, shared by everyone who wants `form`.
@@ -85,6 +89,15 @@ impl Delivery {
             return;
         }
         let retry = self.options.sse.retry(connection.jitter());
+        if let Door::Stream(door) = &mut connection.door
+            && door.is_early()
+        {
+            door.keep_early(Early::Messages(form, messages.to_vec()));
+            if door.early_count() > EARLY_COUNT_MAX {
+                self.close_slow_consumer(key);
+            }
+            return;
+        }
         let mut cursor = match &mut connection.door {
             Door::Http(door) => {
                 if let Some(poll) = door.poll_mut() {

@@ -1,7 +1,7 @@
 //! What a session is told about its subscriptions: the answer to a subscribe, what came of a
 //! position, what got lost.
 
-use super::connection::{Connection, Door, Resuming};
+use super::connection::{Connection, Door, Early, Resuming};
 use super::delivery::Delivery;
 use crate::model::position::Position;
 use crate::model::recovery::{LossReason, Recovery};
@@ -130,11 +130,15 @@ impl Delivery {
             cursor.advance(at);
         }
         let count = u32::try_from(topics.len()).unwrap_or(u32::MAX);
-        door.pending = door.pending.saturating_sub(count);
-        let is_ready = door.pending == 0;
+        let is_ready = door.pending <= count;
         if let Some(Recovery { loss: Some(reason), .. }) = recovery {
             self.stream_lost(key, topics, at, reason);
         }
+        let Some(Connection { door: Door::Stream(door), .. }) = self.connections.get_mut(key)
+        else {
+            return;
+        };
+        door.pending = door.pending.saturating_sub(count);
         if is_ready {
             self.stream_ready(key, at);
         }
@@ -160,6 +164,16 @@ impl Delivery {
             });
         }
         self.mark_dirty(key);
+        let Some(Connection { door: Door::Stream(door), .. }) = self.connections.get_mut(key)
+        else {
+            return;
+        };
+        for early in door.early.take().into_iter().flat_map(|early| *early) {
+            match early {
+                Early::Messages(form, messages) => self.append_messages(key, form, &messages),
+                Early::Lost(topics, at, reason) => self.stream_lost(key, &topics, at, reason),
+            }
+        }
     }
 
     fn stream_lost(&mut self, key: Key, topics: &[TopicName], at: Position, reason: LossReason) {
@@ -167,9 +181,12 @@ impl Delivery {
         if !connection.is_open() {
             return;
         }
-        let retry_owed = std::mem::take(&mut connection.flags.retry_owed);
         let retry = self.options.sse.retry(connection.jitter());
         let Door::Stream(door) = &mut connection.door else { return };
+        if door.is_early() {
+            return door.keep_early(Early::Lost(topics.to_vec(), at, reason));
+        }
+        let retry_owed = std::mem::take(&mut connection.flags.retry_owed);
         connection.outbound.append(|out| {
             if retry_owed {
                 sse::append_retry(out, retry);

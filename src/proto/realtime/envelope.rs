@@ -123,11 +123,15 @@ pub fn lost(out: &mut Vec<u8>, topic: &TopicName, reason: LossReason, position: 
     let _ = write!(out, ",\"reason\":\"{reason}\",\"position\":\"{position}\"}}}}");
 }
 
-/// Appends a resume ticket, and with `retry` when to come back with it.
-pub fn ticket(out: &mut Vec<u8>, ticket: &str, retry: Option<Duration>) {
+/// Appends a resume ticket with the position of `main`, which is no part of it, and with `retry` when to
+/// come back with both.
+pub fn ticket(out: &mut Vec<u8>, ticket: &str, main: Option<Position>, retry: Option<Duration>) {
     out.extend_from_slice(b"{\"topic\":\"priv/session\",\"messageType\":\"ticket\",");
     // A ticket is base64url: nothing to escape.
     let _ = write!(out, "\"data\":{{\"ticket\":\"{ticket}\"");
+    if let Some(main) = main {
+        let _ = write!(out, ",\"position\":\"{main}\"");
+    }
     if let Some(retry) = retry {
         let _ = write!(out, ",\"retryMs\":{}", retry.as_millis());
     }
@@ -307,8 +311,8 @@ mod tests {
             r#"{"topic":"priv/session","messageType":"lost","data":{"topic":"a\"b","reason":"too_slow","position":"s5.9"}}"#
         );
         assert_eq!(
-            text(|out| ticket(out, "abc", Some(Duration::from_millis(1500)))),
-            r#"{"topic":"priv/session","messageType":"ticket","data":{"ticket":"abc","retryMs":1500}}"#
+            text(|out| ticket(out, "abc", Some(position), Some(Duration::from_millis(1500)))),
+            r#"{"topic":"priv/session","messageType":"ticket","data":{"ticket":"abc","position":"s5.9","retryMs":1500}}"#
         );
         let all = Resumed { recovered_count: 2, lost_count: 1, message_count: 7 };
         assert_eq!(

@@ -7,7 +7,7 @@ use super::super::connection::Resuming;
 use super::super::run::Shard;
 use super::super::tell::RESUME_TICKET;
 use super::past::read_position;
-use super::websocket::BAD_FORMAT;
+use super::websocket::{BAD_FORMAT, MAIN};
 use crate::broker::StartFrom;
 use crate::model::close::{Close, POLICY};
 use crate::model::refusal::{Refusal, Refused};
@@ -18,10 +18,14 @@ use crate::stdx::slab::Key;
 impl Shard {
     /// Gives the session a ticket for where it stands; with `retry`, says when to come back with it.
     pub(in crate::shard) fn issue_ticket(&mut self, key: Key, retry: Option<Duration>) {
-        let places = self.broker.positions(key, &mut self.delivery);
+        let mut places = self.broker.positions(key, &mut self.delivery);
+        // Every session is on `main` from its first moment, too late for a resume: its position goes
+        // into the address of the next one.
+        let main = places.iter().position(|(topic, _)| topic.as_str() == MAIN);
+        let main = main.map(|index| places.swap_remove(index).1);
         let mut envelope = Vec::new();
         if let Some(ticket) = realtime::issue_ticket(&places) {
-            realtime::ticket(&mut envelope, &ticket, retry);
+            realtime::ticket(&mut envelope, &ticket, main, retry);
         } else {
             let detail = format!(
                 "a ticket has at most {} bytes: resume with `topics`",

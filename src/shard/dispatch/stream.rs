@@ -107,6 +107,7 @@ impl Shard {
             app,
             pending: u32::try_from(topics.len()).expect("bounded by sse.topics_max"),
             cursor: (id == EventId::Cursor).then(Box::default),
+            early: None,
             keeps_id_without_data: is_browser(head),
         });
         self.delivery.counters().upgrade(telemetry::Door::Sse);

@@ -27,7 +27,7 @@ use crate::telemetry::{self, PublishDoor};
 pub(super) const BAD_FORMAT: &str = "Invalid message format!";
 
 /// Every session's first topic (protocols.md §1.3).
-const MAIN: &str = "main";
+pub(super) const MAIN: &str = "main";
 
 impl Shard {
     /// `GET /apps/{app}`: upgrades to a WebSocket; the welcome follows once `main` is registered.

@@ -52,6 +52,8 @@ pub(super) struct Door {
     /// Whether it ever waited for its queue.
     pub(super) fell_behind: bool,
     pub(super) burst: Option<Burst>,
+    /// What a stream of several lanes is owed before all of them have answered.
+    pub(super) early: Vec<Arc<Message>>,
 }
 
 impl Door {
@@ -68,7 +70,15 @@ impl Door {
         accounts.find(|account| account.topic == topic).expect("a topic that it asked for")
     }
 
-    pub(super) fn take(&mut self, truth: &Truth, message: &Message, now_us: u64) {
+    /// Whether the stream's cursor lacks lanes.
+    fn is_early(&self) -> bool {
+        matches!(self.form, Form::Sse { id: EventId::Cursor, .. }) && !self.asked.is_empty()
+    }
+
+    pub(super) fn take(&mut self, truth: &Truth, message: &Arc<Message>, now_us: u64) {
+        if self.is_early() {
+            return self.early.push(Arc::clone(message));
+        }
         let topic = truth.index_of(&message.publication.topic);
         self.account_mut(topic).take(truth, message, now_us);
         self.cursor.advance(message.position);
@@ -106,6 +116,9 @@ impl Door {
 
     /// What the client keeps once it has what was just queued.
     fn stand(&mut self, truth: &Truth, topic: usize, position: Position, now_us: u64) {
+        if self.is_early() {
+            return;
+        }
         match self.form {
             Form::Realtime { .. } | Form::Sse { id: EventId::Position, .. } => {
                 self.account_mut(topic).stand(truth, position, now_us);
@@ -162,6 +175,11 @@ impl Door {
                 }
             }
             Form::Poll { .. } => self.has_news |= loss.is_some(),
+        }
+        if self.asked.is_empty() {
+            for message in std::mem::take(&mut self.early) {
+                self.take(truth, &message, now_us);
+            }
         }
     }
 

@@ -233,6 +233,7 @@ impl World {
             takes_nothing_until_us: 0,
             fell_behind: false,
             burst: None,
+            early: Vec::new(),
         });
         self.brokers[shard].begin(key, arrival, self.time_us, &mut self.ears[shard]);
         self.listen(shard);
