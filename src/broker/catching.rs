@@ -265,6 +265,11 @@ impl Broker {
         if page.has_more && unit.part == Part::Everything {
             return self.keep_catching(session, unit, outlet);
         }
+        // Before it is on any of them: what others are owed now must not make it fall behind again
+        // with one topic while the others of its lane are live.
+        for topic in &unit.topics {
+            self.deliver_run(*topic, outlet);
+        }
         for topic in unit.topics {
             self.topic_mut(topic).catching_count -= 1;
             self.join(session, topic, outlet);
@@ -325,6 +330,32 @@ impl Broker {
         } else {
             outlet.send(home, Parcel::Fetch { to, wanted: Box::new(wanted) });
         }
+    }
+
+    /// A session that wants a lane's order comes to another topic of a lane with which it is catching up:
+    /// it catches up with that topic too. Whether it was so.
+    pub(super) fn join_catching(
+        &mut self,
+        session: Key,
+        local: Key,
+        outlet: &mut impl Outlet,
+    ) -> bool {
+        let way = self.way_of(local);
+        let Some(state) = self.session_mut(session) else { return false };
+        let Some(under_way) = &mut state.under_way else { return false };
+        let is_meant = |unit: &CatchUp| (unit.home, unit.lane) == way;
+        let index = under_way.catching.iter().position(is_meant);
+        let Some(index) = index.filter(|_| state.form.is_merged()) else { return false };
+        let mut unit = under_way.catching.swap_remove(index);
+        unit.topics.push(local);
+        self.topic_mut(local).catching_count += 1;
+        if unit.token.is_some() {
+            // The page on its way knows nothing of this topic: another one takes its place.
+            self.fetch_page(session, unit, outlet);
+        } else {
+            self.keep_catching(session, unit, outlet);
+        }
+        true
     }
 
     /// The unit waits until the session's queue has room.

@@ -171,7 +171,11 @@ impl Broker {
             return;
         }
         if !self.is_on(session, local) {
-            self.join(session, local, outlet);
+            // What is owed to others may make a session fall behind that is on a topic of this lane.
+            self.deliver_run(local, outlet);
+            if !self.join_catching(session, local, outlet) {
+                self.join(session, local, outlet);
+            }
         }
         self.answer_subscribed(session, ticket, local, loss, outlet);
     }

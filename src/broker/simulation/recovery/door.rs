@@ -53,7 +53,13 @@ pub(super) struct Door {
     pub(super) fell_behind: bool,
     pub(super) burst: Option<Burst>,
     /// What a stream of several lanes is owed before all of them have answered.
-    pub(super) early: Vec<Arc<Message>>,
+    pub(super) early: Vec<Early>,
+}
+
+/// A message, or a loss of topics up to there.
+pub(super) enum Early {
+    Message(Arc<Message>),
+    Lost(Position, Vec<usize>),
 }
 
 impl Door {
@@ -77,7 +83,7 @@ impl Door {
 
     pub(super) fn take(&mut self, truth: &Truth, message: &Arc<Message>, now_us: u64) {
         if self.is_early() {
-            return self.early.push(Arc::clone(message));
+            return self.early.push(Early::Message(Arc::clone(message)));
         }
         let topic = truth.index_of(&message.publication.topic);
         self.account_mut(topic).take(truth, message, now_us);
@@ -177,8 +183,11 @@ impl Door {
             Form::Poll { .. } => self.has_news |= loss.is_some(),
         }
         if self.asked.is_empty() {
-            for message in std::mem::take(&mut self.early) {
-                self.take(truth, &message, now_us);
+            for early in std::mem::take(&mut self.early) {
+                match early {
+                    Early::Message(message) => self.take(truth, &message, now_us),
+                    Early::Lost(at, topics) => self.stand_behind(truth, topics, at, now_us),
+                }
             }
         }
     }
@@ -264,8 +273,16 @@ impl Door {
             let is_old = reason == LossReason::TooOld;
             self.account_mut(*topic).excuse(if is_old { lost_through } else { last });
         }
-        self.cursor.advance(at);
         self.has_news = true;
+        if self.is_early() {
+            return self.early.push(Early::Lost(at, topics));
+        }
+        self.stand_behind(truth, topics, at, now_us);
+    }
+
+    /// The client is told of a loss.
+    fn stand_behind(&mut self, truth: &Truth, topics: Vec<usize>, at: Position, now_us: u64) {
+        self.cursor.advance(at);
         for topic in topics {
             self.stand(truth, topic, at, now_us);
         }
