@@ -119,7 +119,7 @@ impl Broker {
         let key = TopicKey { app: state.app, name: topic.clone() };
         let Some(local) = self.by_name.get(&key).copied() else { return };
         if self.leave_topic(session, local, outlet) || self.stop_catching(session, local, outlet) {
-            return;
+            return self.forget_what_is_over(session);
         }
         let Some(state) = self.session_mut(session) else { return };
         if let Some(under_way) = &mut state.under_way
@@ -127,6 +127,7 @@ impl Broker {
         {
             under_way.pending.retain(|waiting| *waiting != local);
             self.stop_waiting(session, local, outlet);
+            self.forget_what_is_over(session);
         }
     }
 

@@ -163,12 +163,24 @@ pub(super) enum Early {
     Messages(Form, Vec<Arc<Message>>),
     /// Word that messages of these topics up to there are gone.
     Lost(Vec<TopicName>, Position, LossReason),
+    /// Another topic of a lane was answered from there on.
+    Stands(Position),
 }
 
 impl StreamDoor {
     /// Whether its cursor lacks lanes.
     pub(super) fn is_early(&self) -> bool {
         self.cursor.is_some() && self.pending > 0
+    }
+
+    /// A topic was answered: everything behind `at` comes. The first one of a lane makes the cursor whole;
+    /// a later one counts only behind what has come in between.
+    pub(super) fn stands_at(&mut self, at: Position) {
+        match &mut self.cursor {
+            None => {}
+            Some(cursor) if cursor.at(at.lane).is_none() => cursor.advance(at),
+            Some(_) => self.keep_early(Early::Stands(at)),
+        }
     }
 
     /// Keeps something until the cursor is whole.
@@ -186,7 +198,7 @@ impl Early {
     fn len(&self) -> usize {
         match self {
             Early::Messages(_, messages) => messages.len(),
-            Early::Lost(..) => 1,
+            Early::Lost(..) | Early::Stands(_) => 1,
         }
     }
 }

@@ -126,9 +126,7 @@ impl Delivery {
     ) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let Door::Stream(door) = &mut connection.door else { return };
-        if let Some(cursor) = &mut door.cursor {
-            cursor.advance(at);
-        }
+        door.stands_at(at);
         let count = u32::try_from(topics.len()).unwrap_or(u32::MAX);
         let is_ready = door.pending <= count;
         if let Some(Recovery { loss: Some(reason), .. }) = recovery {
@@ -172,7 +170,16 @@ impl Delivery {
             match early {
                 Early::Messages(form, messages) => self.append_messages(key, form, &messages),
                 Early::Lost(topics, at, reason) => self.stream_lost(key, &topics, at, reason),
+                Early::Stands(at) => self.stream_stands(key, at),
             }
+        }
+    }
+
+    fn stream_stands(&mut self, key: Key, at: Position) {
+        if let Some(Connection { door: Door::Stream(door), .. }) = self.connections.get_mut(key)
+            && let Some(cursor) = &mut door.cursor
+        {
+            cursor.advance(at);
         }
     }
 

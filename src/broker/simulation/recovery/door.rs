@@ -60,6 +60,7 @@ pub(super) struct Door {
 pub(super) enum Early {
     Message(Arc<Message>),
     Lost(Position, Vec<usize>),
+    Stands(Position),
 }
 
 impl Door {
@@ -172,7 +173,12 @@ impl Door {
         if recovery.is_none() && at.offset < truth.last_of(at.lane) {
             self.burst = Some(Burst::First);
         }
-        self.cursor.advance(at);
+        let is_stream = matches!(self.form, Form::Sse { id: EventId::Cursor, .. });
+        if is_stream && self.cursor.at(at.lane).is_some() {
+            self.early.push(Early::Stands(at));
+        } else {
+            self.cursor.advance(at);
+        }
         match self.form {
             Form::Realtime { .. } => self.stand(truth, topics[0], at, now_us),
             Form::Sse { .. } => {
@@ -187,6 +193,7 @@ impl Door {
                 match early {
                     Early::Message(message) => self.take(truth, &message, now_us),
                     Early::Lost(at, topics) => self.stand_behind(truth, topics, at, now_us),
+                    Early::Stands(at) => self.cursor.advance(at),
                 }
             }
         }
