@@ -250,11 +250,7 @@ impl Broker {
         }
         let (mut page, loss) = unit.judge(outcome);
         let names = self.names(&unit.topics);
-        // A topic may have been left since the page was asked for.
-        let is_owed = |message: &Message| {
-            message.position.offset > unit.after && names.contains(&message.publication.topic)
-        };
-        page.messages.retain(|message| is_owed(message));
+        page.messages.retain(|message| message.position.offset > unit.after);
         let at = self.position(unit.lane, unit.stands_at(&page, loss));
         self.tell_outcome(session, &mut unit, &names, at, loss, page.count, outlet);
         if !page.messages.is_empty() {
@@ -379,12 +375,16 @@ impl Broker {
         let Some(index) = units.iter().position(|unit| unit.topics.contains(&local)) else {
             return false;
         };
-        units[index].topics.retain(|topic| *topic != local);
-        if units[index].topics.is_empty() {
-            units.swap_remove(index);
-        }
+        let mut unit = units.swap_remove(index);
+        unit.topics.retain(|topic| *topic != local);
         self.topic_mut(local).catching_count -= 1;
         self.drop_if_deserted(local, outlet);
+        match (unit.topics.is_empty(), unit.token) {
+            (true, _) => {}
+            // The page on its way may tell of losses that are of this topic alone.
+            (false, Some(_)) => self.fetch_page(session, unit, outlet),
+            (false, None) => self.under_way(session).catching.push(unit),
+        }
         true
     }
 
