@@ -76,8 +76,6 @@ pub(super) struct CatchUp {
     part: Part,
     /// Everything up to here has been queued for the session, or told as lost.
     after: u64,
-    /// What is lost up to here has been told.
-    lost_through: u64,
     page: PageSize,
     /// The page asked for carries this; `None` while the queue has to drain first.
     token: Option<u32>,
@@ -170,9 +168,7 @@ impl Broker {
         }
         let unanswered = Some(Unanswered { ticket, given });
         let page = if part == Part::Latest { PageSize::LATEST } else { page };
-        let (token, lost_through) = (None, 0);
-        let unit =
-            CatchUp { topics, home, lane, part, after, lost_through, page, token, unanswered };
+        let unit = CatchUp { topics, home, lane, part, after, page, token: None, unanswered };
         self.fetch_page(session, unit, outlet);
     }
 
@@ -210,9 +206,8 @@ impl Broker {
             SlowConsumer::KeepLatest => Part::Latest,
         };
         let page = if part == Part::Latest { PageSize::LATEST } else { PageSize::default() };
-        let (token, unanswered, lost_through) = (None, None, 0);
-        let unit =
-            CatchUp { topics, home, lane, part, after, lost_through, page, token, unanswered };
+        let (token, unanswered) = (None, None);
+        let unit = CatchUp { topics, home, lane, part, after, page, token, unanswered };
         self.keep_catching(session, unit, outlet);
     }
 
@@ -257,7 +252,6 @@ impl Broker {
             outlet.catch_up(session, form, &page.messages);
         }
         unit.after = page.through;
-        unit.lost_through = unit.lost_through.max(page.lost_through);
         if page.has_more && unit.part == Part::Everything {
             return self.keep_catching(session, unit, outlet);
         }
@@ -458,9 +452,10 @@ impl CatchUp {
             return (page, Some(LossReason::UnknownPosition));
         }
         let loss = match self.part {
+            // Of which of the topics is not known: so it is told with each page until nothing lost is
+            // ahead, lest one topic's loss hides another's.
             Part::Everything | Part::NewestOrAll => {
-                let known = self.after.max(self.lost_through);
-                (page.lost_through > known).then_some(LossReason::TooOld)
+                (page.lost_through > self.after).then_some(LossReason::TooOld)
             }
             // Who wants the latest only has not asked for what was before them.
             Part::Latest if self.unanswered.is_some() => None,
