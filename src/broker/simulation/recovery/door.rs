@@ -114,7 +114,11 @@ impl Door {
                 let topic = &truth.topics[account.topic];
                 topic.lane == lane && (burst != Some(Burst::First) || topic.family.sends_last)
             });
-            meant.for_each(|account| account.excused = account.excused.min(through));
+            // One topic may have lost, for its own limit, what another's page still reaches back to.
+            meant.for_each(|account| {
+                let through = through.max(truth.lost_through(account.topic, now_us));
+                account.excused = account.excused.min(through);
+            });
         }
         for message in messages {
             self.take(truth, message, now_us);

@@ -7,7 +7,7 @@ use crate::broker::Broker;
 use crate::model::family::SlowConsumer;
 use crate::model::recovery::LossReason;
 
-const SEED_COUNT: u64 = 60;
+const SEED_COUNT: u64 = 80;
 const STEP_COUNT: usize = 8_000;
 
 impl World {
