@@ -18,7 +18,6 @@ use super::core::Broker;
 use super::outlet::Outlet;
 use super::parcel::{PageFor, Parcel};
 use crate::model::family::SlowConsumer;
-use crate::model::message::Message;
 use crate::model::position::{Cursor, Lane, Position};
 use crate::model::recovery::{LossReason, Recovery};
 use crate::model::shard::ShardIndex;

@@ -150,6 +150,7 @@ pub(super) struct StreamDoor {
     /// The last position per lane, when the stream's topics have several.
     pub(super) cursor: Option<Box<Cursor>>,
     /// What came while some topics were not answered: an event's id must name every lane.
+    #[expect(clippy::box_collection, reason = "keeps the idle connection small")]
     pub(super) early: Option<Box<Vec<Early>>>,
     /// Its reader keeps an id that comes in a block without data (WHATWG HTML §9.2.6), as browsers do;
     /// others make an empty event of it.

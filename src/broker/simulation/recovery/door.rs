@@ -31,6 +31,7 @@ pub(super) enum Burst {
 }
 
 /// A connection and its session.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub(super) struct Door {
     pub(super) shard: usize,
     pub(super) key: Key,
@@ -238,8 +239,8 @@ impl Door {
             (Asked::Unknown, Some(Some(LossReason::UnknownPosition))) => {
                 account.got = Some(at.offset);
             }
-            (Asked::Again(false), None) => {}
-            (Asked::Again(true), Some(Some(LossReason::AlreadySubscribed))) => {}
+            (Asked::Again(false), None)
+            | (Asked::Again(true), Some(Some(LossReason::AlreadySubscribed))) => {}
             (asked, answer) => panic!("{answer:?} is no answer to {asked:?}"),
         }
         account.is_answered |= !matches!(asked, Asked::Again(_));

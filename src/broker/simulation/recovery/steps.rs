@@ -320,10 +320,14 @@ impl World {
             }
         }
         if pretence == 1 {
-            given.iter_mut().for_each(|position| *position = World::stale(*position));
+            for position in &mut given {
+                *position = World::stale(*position);
+            }
         }
         let mut cursor = Cursor::default();
-        given.iter().for_each(|position| cursor.advance(*position));
+        for position in &given {
+            cursor.advance(*position);
+        }
         let is_home = |lane: Lane| matches!(lane, Lane::Home(_));
         for account in &mut door.accounts {
             let lane = truth.topics[account.topic].lane;

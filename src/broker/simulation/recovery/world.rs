@@ -141,7 +141,9 @@ impl World {
                         self.seen.deliveries += run.len() as u64;
                         self.give(shard, key, |door, truth, now_us| {
                             assert_eq!(door.form, form);
-                            run.iter().for_each(|message| door.take(truth, message, now_us));
+                            for message in &run {
+                                door.take(truth, message, now_us);
+                            }
                         });
                     }
                 }
@@ -168,15 +170,13 @@ impl World {
                 }
                 Happened::Closed(index) => closed.push(index),
                 Happened::Subscribed(key, ticket, names, at, recovery) => {
-                    match recovery {
-                        Some(recovery) => match recovery.loss {
-                            Some(reason) => self.seen.lost[reason as usize] += 1,
-                            None => {
-                                self.seen.recovered += 1;
-                                self.seen.recovered_messages += recovery.count;
-                            }
-                        },
-                        None => {}
+                    if let Some(recovery) = recovery {
+                        if let Some(reason) = recovery.loss {
+                            self.seen.lost[reason as usize] += 1;
+                        } else {
+                            self.seen.recovered += 1;
+                            self.seen.recovered_messages += recovery.count;
+                        }
                     }
                     let follows =
                         matches!(happened.peek(), Some(Happened::CaughtUp(to, ..)) if *to == key);
@@ -242,9 +242,7 @@ impl World {
             .idempotency_key
             .as_ref()
             .map(|key| *topic.repeated.entry(key.clone()).or_insert(position));
-        if known.is_some_and(|known| known != position) {
-            panic!("a repeat got another receipt");
-        }
+        assert!(known.is_none_or(|known| known == position), "a repeat got another receipt");
         assert_eq!(position, topic.position(position.offset));
         let is_new = topic.behind(position.offset - 1).is_empty();
         if topic.lane == Lane::Store {
