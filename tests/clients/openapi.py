@@ -97,7 +97,11 @@ def check_answer(document, client, method, url, headers, content, path):
         what = f"{method} {url.path} {response.status_code}"
         documented = operation["responses"].get(str(response.status_code))
         assert documented, f"{what} is not documented"
-        media = resolve(document, documented)["content"][response.headers["content-type"]]
+        answers = resolve(document, documented).get("content")
+        if answers is None:
+            equal((what, response.read()), (what, b""))
+            return response.status_code
+        media = answers[response.headers["content-type"]]
         if "json" in response.headers["content-type"]:
             check(document, media["schema"], json.loads(response.read()), what)
         return response.status_code
