@@ -27,9 +27,6 @@ fn configuration(provider: SocketAddr) -> String {
         r#"
 buzzpost_application = "demo"
 
-[server]
-stop_spread = "0s"
-
 [sse]
 retry_delay = "100ms"
 retry_jitter = "0s"
