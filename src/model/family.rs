@@ -68,7 +68,7 @@ pub enum SlowConsumer {
     #[default]
     Close,
     /// The connection stays; once it has caught up it gets the newest messages that fit its queue,
-    /// and is told how many were dropped.
+    /// and is told that some were dropped.
     DropOldest,
     /// The connection stays; once it has caught up it gets the latest message per key.
     KeepLatest,
