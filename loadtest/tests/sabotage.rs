@@ -338,7 +338,7 @@ fn a_return_that_is_put_off_is_tried_again() {
 
 #[test]
 fn a_crowd_of_which_some_never_return_fails_the_run() {
-    let outcome = recover(Sabotage::PutOffFrom(6), &["--crowd-doors", "ws"]);
+    let outcome = recover(Sabotage::PutOffFrom(3), &["--crowd-doors", "ws"]);
     assert_eq!(outcome.status, 1, "{}", outcome.text);
     let failures = outcome.report["failures"].to_string();
     assert!(failures.contains("drop 1: 3 of 12 came back; member "), "{failures}");
