@@ -46,7 +46,9 @@ fn who_does_not_read_is_closed_and_the_others_lose_nothing() {
             let stream =
                 EventStream::open(broker.http(), &format!("/v1/demo/events?topics={topic}"));
             let mut healthy = broker.websockets();
-            healthy.iter_mut().for_each(|socket| _ = socket.subscribe(topic));
+            for socket in &mut healthy {
+                socket.subscribe(topic);
+            }
             let before = broker.resident_size();
             flood(broker, topic, &mut healthy);
             let grown = broker.resident_size().saturating_sub(before);
@@ -81,7 +83,9 @@ fn who_does_not_read_is_closed_and_the_others_lose_nothing() {
                 metrics.count("fanwire_connections_closed_total", &labels)
             };
             assert_eq!((closed("websocket"), closed("sse")), (slow_count, 1));
-            healthy.iter_mut().for_each(support::WebSocket::expect_silence);
+            for socket in &mut healthy {
+                socket.expect_silence();
+            }
         },
     );
 }
@@ -95,7 +99,9 @@ fn who_never_reads_again_is_gone_after_the_close_timeout() {
             let mut stuck = broker.websocket();
             stuck.subscribe(topic);
             let mut healthy = broker.websockets();
-            healthy.iter_mut().for_each(|socket| _ = socket.subscribe(topic));
+            for socket in &mut healthy {
+                socket.subscribe(topic);
+            }
             flood(broker, topic, &mut healthy);
             broker.await_metrics("only the healthy are left", |metrics| {
                 let left = metrics.count("fanwire_connections", &[("door", "websocket")]);
