@@ -1,94 +1,154 @@
-//! The broker against a raw `send()` loop: CPU per delivery of both, and their ratio.
+//! The broker against a raw loop, and its doors, drivers and shard counts against each other: CPU,
+//! latency and memory, as ratios of one run.
 //!
-//! Both servers run as processes pinned to one CPU, the client on another; both hold as many
-//! sockets, send frames of the same size, and are measured alternately in the same run, so that
-//! what the machine does to one it does to the other. CPU is the server process's own run time
-//! (`/proc/PID/task/*/schedstat`, nanoseconds) over deliveries that the client has counted, byte
-//! for byte. Judge the ratio, never the times.
+//! `cargo bench --bench floor` plays every scenario (about 12 minutes); `-- NAME…` those whose names
+//! begin so; `-- --list` names them. `--pairs N` and `--subscribers N` change what a scenario says,
+//! `--json FILE` is where the figures go (`target/floor.json`).
 //!
-//! `cargo bench --bench floor -- [paced|flat] [--subscribers N] [--pairs N] [--messages N]
-//! [--size BYTES] [--driver uring|epoll] [--send ring|direct]`
+//! Both servers of a scenario run at once, pinned to one CPU, each with a client process of its own,
+//! pinned to the other. They are measured in turns in an order that changes (ABBA), so that what the
+//! machine does to one it does to the other. CPU is the server process's own run time
+//! (`/proc/PID/task/*/schedstat`, nanoseconds) and that of the kernel's network thread of its CPU,
+//! over operations that the client has counted. Judge the ratio, never the times.
 
 #![expect(clippy::print_stdout, reason = "a bench's figures are its output")]
 
 mod client;
+mod counts;
 mod cpu;
+mod memory;
 mod raw;
-mod settings;
+mod report;
+mod scenario;
+mod servers;
 mod statistics;
+mod wire;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use client::{Broker, Raw, Target};
-use settings::{Mode, Settings};
-use statistics::Summary;
+use report::{Pair, Report};
+use scenario::{ALL, Scenario, Server};
+use servers::Side;
+
+/// What the command line asks for.
+#[derive(Default)]
+struct Wanted {
+    names: Vec<String>,
+    pairs: Option<usize>,
+    subscribers: Option<usize>,
+    json: Option<PathBuf>,
+    is_list: bool,
+}
 
 fn main() -> ExitCode {
-    let settings = match Settings::parse(std::env::args().skip(1)) {
-        Ok(settings) => settings,
-        Err(problem) => {
-            eprintln!("{problem}");
-            return ExitCode::FAILURE;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words[..] {
+        ["--raw-server", shape] => {
+            raw::serve(wire::Shape::from_text(shape).expect("what this program wrote"));
+            return ExitCode::SUCCESS;
         }
+        ["--client", name, which, address, ref token @ ..] => {
+            let scenario = from_environment(scenario::named(name));
+            let server = if which == "server" { scenario.server } else { scenario.against };
+            let token = token.first().map(|token| (*token).to_owned());
+            client::run(&scenario, server, address, token);
+            return ExitCode::SUCCESS;
+        }
+        _ => {}
+    }
+    match read(&arguments) {
+        Ok(wanted) => run(&wanted),
+        Err(problem) => {
+            eprintln!("{problem}; see the head of benches/floor/main.rs");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn read(arguments: &[String]) -> Result<Wanted, String> {
+    let mut wanted = Wanted::default();
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
+        let number = |text: &String| text.parse().map_err(|error| format!("{text}: {error}"));
+        match argument.as_str() {
+            // Cargo adds this.
+            "--bench" => {}
+            "--list" => wanted.is_list = true,
+            "--pairs" => wanted.pairs = Some(number(value()?)?),
+            "--subscribers" => wanted.subscribers = Some(number(value()?)?),
+            "--json" => wanted.json = Some(value()?.into()),
+            name if !name.starts_with('-') => wanted.names.push(name.to_owned()),
+            _ => return Err(format!("unknown argument {argument}")),
+        }
+    }
+    Ok(wanted)
+}
+
+/// A client's scenario, with what the command line changed.
+fn from_environment(scenario: Option<Scenario>) -> Scenario {
+    let mut scenario = scenario.expect("a scenario's name");
+    let subscribers = std::env::var("FLOOR_SUBSCRIBERS").ok().and_then(|text| text.parse().ok());
+    if let Some(subscribers) = subscribers {
+        scenario.load.subscribers = subscribers;
+    }
+    scenario
+}
+
+fn run(wanted: &Wanted) -> ExitCode {
+    let extra = ["hop", "memory-websocket", "memory-sse", "counts"];
+    let is_wanted = |name: &str| {
+        wanted.names.is_empty() || wanted.names.iter().any(|wanted| name.starts_with(wanted))
     };
-    if settings.is_raw_server {
-        raw::serve(settings.mode);
+    if wanted.is_list {
+        let names = ALL.iter().map(|scenario| scenario.name).chain(extra);
+        names.for_each(|name| println!("{name}"));
         return ExitCode::SUCCESS;
     }
-    println!(
-        "{:?}: {} subscribers, {} pairs of {} messages, {}-byte payloads, driver {}, send {}",
-        settings.mode,
-        settings.subscriber_count,
-        settings.pair_count,
-        settings.message_count,
-        settings.payload_size,
-        settings.driver,
-        settings.send,
-    );
-    cpu::pin_self(cpu::CLIENT_CPU);
-    let mut broker = Broker::start(&settings);
-    let mut raw = Raw::start(&settings, broker.frame_size());
-    run(&settings, &mut broker, &mut raw);
-    ExitCode::SUCCESS
+    let mut report = Report::default();
+    for scenario in ALL.iter().filter(|scenario| is_wanted(scenario.name)) {
+        let mut scenario = *scenario;
+        scenario.pairs = wanted.pairs.unwrap_or(scenario.pairs).max(1);
+        scenario.load.subscribers = wanted.subscribers.unwrap_or(scenario.load.subscribers);
+        compare(&scenario, &mut report);
+    }
+    for name in extra.into_iter().filter(|name| is_wanted(name)) {
+        match name {
+            "hop" => counts::hop(&mut report),
+            "counts" => counts::count(&mut report),
+            "memory-sse" => memory::measure(name, scenario::Door::EventStream, &mut report),
+            _ => memory::measure(name, scenario::Door::WebSocket, &mut report),
+        }
+    }
+    let path = wanted.json.clone().unwrap_or_else(|| "target/floor.json".into());
+    report.finish(&path)
 }
 
-fn run(settings: &Settings, broker: &mut Broker, raw: &mut Raw) {
-    let deliveries = settings.subscriber_count * settings.message_count;
+/// Plays one scenario.
+fn compare(scenario: &Scenario, report: &mut Report) {
+    eprintln!("{}: starting", scenario.name);
+    let mut server = Side::start(scenario, scenario.server, &serde_json::Value::Null);
+    let learned = server.learned.clone();
+    let mut against = Side::start(scenario, scenario.against, &learned);
+    let soft_irq = cpu::SoftIrqThread::find();
     // One pair warms both up and is not counted.
-    broker.publish(settings.message_count);
-    raw.publish(settings.message_count);
-    let mut ratios = Vec::new();
-    let mut rates = Vec::new();
-    for pair in 1..=settings.pair_count {
-        // The order changes from pair to pair, so that neither always runs on the other's heels.
-        let (of_broker, of_raw) = if pair % 2 == 0 {
-            let of_raw = measure(raw, settings);
-            (measure(broker, settings), of_raw)
+    server.play(&soft_irq);
+    against.play(&soft_irq);
+    let mut pairs = Vec::new();
+    for number in 0..scenario.pairs {
+        // Neither always runs on the other's heels.
+        let pair = if number % 2 == 0 {
+            let server = server.play(&soft_irq);
+            Pair { server, against: against.play(&soft_irq) }
         } else {
-            (measure(broker, settings), measure(raw, settings))
+            let against = against.play(&soft_irq);
+            Pair { server: server.play(&soft_irq), against }
         };
-        #[expect(clippy::cast_precision_loss, reason = "counts far below 2^52")]
-        let per_delivery = |ns: u64| ns as f64 / deliveries as f64;
-        let ratio = per_delivery(of_broker) / per_delivery(of_raw);
-        ratios.push(ratio);
-        rates.push(1e3 / per_delivery(of_broker));
-        println!(
-            "pair {pair:>3}: broker {:>7.1} ns/delivery ({:>6.2} M/s of CPU), raw {:>7.1} ns, ratio {ratio:.3}",
-            per_delivery(of_broker),
-            1e3 / per_delivery(of_broker),
-            per_delivery(of_raw),
-        );
+        eprint!("\r{}: pair {} of {} ", scenario.name, number + 1, scenario.pairs);
+        pairs.push(pair);
     }
-    println!("ratio      {}", Summary::of(&ratios));
-    println!("M deliveries per CPU second of the broker: {}", Summary::of(&rates));
-    if settings.mode == Mode::Flat {
-        println!("(the raw loop's sends are coalesced as far as the socket takes them)");
-    }
-}
-
-/// CPU time in nanoseconds that one round cost the server.
-fn measure(target: &mut dyn Target, settings: &Settings) -> u64 {
-    let before = cpu::run_time_ns(target.pid());
-    target.publish(settings.message_count);
-    cpu::run_time_ns(target.pid()) - before
+    eprintln!();
+    report.add(scenario, &pairs, scenario.against == Server::Raw);
 }

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use serde_json::{Value, json};
+
 /// A sample's summary.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Summary {
-    median: f64,
+    pub(crate) median: f64,
     least: f64,
     most: f64,
     low: f64,
@@ -38,14 +40,26 @@ impl Summary {
             count,
         }
     }
+
+    pub(crate) fn to_json(self) -> Value {
+        json!({ "median": self.median, "low": self.low, "high": self.high, "pairs": self.count })
+    }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Summary { median, least, most, low, high, count } = self;
-        write!(
-            f,
-            "median {median:.3} (95 % {low:.3}–{high:.3}, all {least:.3}–{most:.3}, n = {count})"
-        )
+        write!(f, "{median:.3} (95 % {low:.3}–{high:.3}, all {least:.3}–{most:.3}, n = {count})")
     }
+}
+
+/// The value below which `share` of a sorted sample lies.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a few thousand"
+)]
+pub(crate) fn percentile(sorted: &[f64], share: f64) -> f64 {
+    sorted[((sorted.len() as f64 * share) as usize).min(sorted.len() - 1)]
 }
