@@ -22,8 +22,6 @@ mod outbound;
 
 use std::hint::black_box;
 
-// What `outbound` means by `crate::model`.
-use fanwire::model;
 use gungraun::prelude::*;
 use gungraun::{Callgrind, EventKind};
 

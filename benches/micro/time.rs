@@ -16,8 +16,6 @@ mod outbound;
 use std::hint::black_box;
 use std::time::Duration;
 
-// What `outbound` means by `crate::model`.
-use fanwire::model;
 use fanwire::stdx::clock;
 
 use cases::Op;

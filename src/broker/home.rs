@@ -29,6 +29,8 @@ pub(super) struct TopicKey {
 
 #[derive(Debug)]
 struct HomeTopic {
+    /// The one copy of its name that its messages share.
+    name: TopicName,
     interest: ShardSet,
     last_offset: u64,
     family: FamilyIndex,
@@ -140,20 +142,22 @@ impl Home {
         was_last
     }
 
-    /// Gives the topic's next message its place.
-    pub(super) fn place(&mut self, topic: &TopicKey) -> Place {
+    /// Gives the topic's next message its place, and the copy of the name that it is to hold: what a
+    /// publish came with lives no longer than the publish.
+    pub(super) fn place(&mut self, topic: &TopicKey) -> (Place, TopicName) {
         self.own.offset += 1;
         let offset = self.own.offset;
         if let Some(known) = self.topics.get_mut(topic) {
             let previous = std::mem::replace(&mut known.last_offset, offset);
-            return Place { offset, previous, history: known.history };
+            let place = Place { offset, previous, history: known.history };
+            return (place, known.name.clone());
         }
         let unknown = self.unknown_topic(topic);
         let (previous, history) = (unknown.last_offset, unknown.history);
         self.topics.insert(topic.clone(), HomeTopic { last_offset: offset, ..unknown });
         self.idle_count += 1;
         self.forget_idle_topics();
-        Place { offset, previous, history }
+        (Place { offset, previous, history }, topic.name.clone())
     }
 
     /// A place outside every topic's order: for a private topic, which has one reader and no
@@ -220,7 +224,8 @@ impl Home {
         let floor = if family.durable { self.store.floor } else { self.own.floor };
         let keeps = family.history.keeps() && topic.name.class() != TopicClass::Private;
         let history = keeps.then(|| self.histories.open(family.history, floor));
-        HomeTopic { interest: ShardSet::default(), last_offset: floor, family: index, history }
+        let (name, interest) = (topic.name.clone(), ShardSet::default());
+        HomeTopic { name, interest, last_offset: floor, family: index, history }
     }
 
     fn forget_idle_topics(&mut self) {
@@ -270,7 +275,7 @@ mod tests {
         let places: Vec<(u64, u64)> = ["a", "b", "a", "a", "b"]
             .iter()
             .map(|name| {
-                let place = home.place(&topic(name));
+                let (place, _) = home.place(&topic(name));
                 (place.offset, place.previous)
             })
             .collect();
@@ -286,8 +291,8 @@ mod tests {
             home.place(&topic(name));
         }
         assert_eq!(home.topic_count(), 1);
-        assert_eq!(home.place(&topic("a")).previous, 4);
-        assert_eq!(home.place(&topic("kept")).previous, 1);
+        assert_eq!(home.place(&topic("a")).0.previous, 4);
+        assert_eq!(home.place(&topic("kept")).0.previous, 1);
         assert!(home.interest(&topic("kept")).contains(ShardIndex(1)));
     }
 

@@ -138,8 +138,9 @@ impl Broker {
         time_us: u64,
         outlet: &mut impl Outlet,
     ) -> Arc<Message> {
-        let place = self.home.place(key);
-        let message = Arc::new(self.message(publication, place, time_us));
+        let (place, topic) = self.home.place(key);
+        let message = self.message(Publication { topic, ..publication }, place, time_us);
+        let message = Arc::new(if interest.len() > 1 { message } else { message.for_one_shard() });
         if let Some(aging) = self.home.keep(place, &message) {
             self.expire_history(aging, time_us);
         }

@@ -106,7 +106,18 @@ pub struct Message {
     pub previous: u64,
     /// When the home took it, Unix time in microseconds.
     pub time_us: u64,
-    forms: [OnceBox<Box<[u8]>>; SLOT_COUNT],
+    /// The form that was needed first: of most messages the only one that is kept.
+    first: OnceBox<Made>,
+    others: OnceBox<[OnceBox<Arc<[u8]>>; SLOT_COUNT]>,
+    /// Only one shard delivers it, which needs no copy of a form but the one it sends.
+    is_for_one_shard: bool,
+}
+
+/// A wire form's bytes and its slot.
+#[derive(Debug)]
+struct Made {
+    slot: usize,
+    bytes: Arc<[u8]>,
 }
 
 impl Message {
@@ -124,8 +135,22 @@ impl Message {
             position,
             previous,
             time_us,
-            forms: std::array::from_fn(|_| OnceBox::new()),
+            first: OnceBox::new(),
+            others: OnceBox::new(),
+            is_for_one_shard: false,
         }
+    }
+
+    /// The same, delivered by one shard only: its live delivery keeps no wire form beside it, which
+    /// would be a third of what its history takes.
+    #[must_use]
+    pub fn for_one_shard(self) -> Message {
+        Message { is_for_one_shard: true, ..self }
+    }
+
+    /// Whether only one shard delivers it.
+    pub fn is_for_one_shard(&self) -> bool {
+        self.is_for_one_shard
     }
 
     /// Bytes it holds while it is kept, roughly: itself, its payload, and one wire form of that.
@@ -141,8 +166,51 @@ impl Message {
 
     /// The bytes of `form`, made by `encode` if nobody has made them yet. Two shards may make them
     /// at the same time; one copy stays.
-    pub fn form(&self, form: Form, encode: impl FnOnce(&Message) -> Vec<u8>) -> &[u8] {
-        let slot = &self.forms[form.slot(self.publication.compress)];
-        slot.get_or_init(|| Box::new(encode(self).into_boxed_slice()))
+    pub fn form(&self, form: Form, mut encode: impl FnMut(&Message) -> Vec<u8>) -> &Arc<[u8]> {
+        let slot = form.slot(self.publication.compress);
+        let mut make = || Arc::from(encode(self));
+        let first = self.first.get_or_init(|| Box::new(Made { slot, bytes: make() }));
+        if first.slot == slot {
+            return &first.bytes;
+        }
+        let others = self.others.get_or_init(|| Box::new(std::array::from_fn(|_| OnceBox::new())));
+        others[slot].get_or_init(|| Box::new(make()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::position::{Epoch, Lane};
+    use crate::model::shard::ShardIndex;
+
+    #[test]
+    fn each_form_is_made_once_whichever_comes_first() {
+        let publication = Publication {
+            app: AppIndex(0),
+            topic: TopicName::new("t").unwrap(),
+            payload: Payload::Text("x".into()),
+            message_type: None,
+            client_id: None,
+            publisher: None,
+            compress: true,
+            attributes: None,
+        };
+        let lane = Lane::Home(ShardIndex(0));
+        let position = Position { epoch: Epoch(1), lane, offset: 1 };
+        let message = Message::new(publication, MessageId::new(1, position), position, 0, 0);
+        let forms =
+            [None, Some(9), Some(15)].map(|window| Form::Realtime { positions: true, window });
+        let mut made = 0;
+        for _ in 0..2 {
+            for (name, form) in forms.into_iter().enumerate() {
+                let bytes = message.form(form, |_| {
+                    made += 1;
+                    name.to_string().into_bytes()
+                });
+                assert_eq!(&bytes[..], name.to_string().as_bytes());
+            }
+        }
+        assert_eq!(made, forms.len());
     }
 }

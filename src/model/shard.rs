@@ -36,6 +36,11 @@ impl ShardSet {
         self.0 & (1 << shard.0) != 0
     }
 
+    /// How many shards are in it.
+    pub fn len(self) -> u32 {
+        self.0.count_ones()
+    }
+
     /// Whether no shard is.
     pub fn is_empty(self) -> bool {
         self.0 == 0

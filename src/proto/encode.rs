@@ -21,35 +21,35 @@ impl Default for Encoder {
 }
 
 impl Encoder {
-    /// The bytes of `message` in `form`: a whole WebSocket frame, an item of a poll's answer, or a
+    /// The bytes of `message` in `form`, as [`Encoder::append`] appends them.
+    pub fn encode(&mut self, form: Form, message: &Message) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.append(&mut bytes, form, message);
+        bytes
+    }
+
+    /// Appends `message` in `form`: a whole WebSocket frame, an item of a poll's answer, or a
     /// server-sent event (one whose id is the stream's own cursor lacks that line and the blank line
     /// that ends it).
-    pub fn encode(&mut self, form: Form, message: &Message) -> Vec<u8> {
+    pub fn append(&mut self, out: &mut Vec<u8>, form: Form, message: &Message) {
         match form {
             Form::Realtime { positions, window } => {
                 self.scratch.clear();
                 realtime::envelope(&mut self.scratch, message, positions);
-                let size_max = self.scratch.len() + ws::frame::SERVER_HEADER_SIZE_MAX;
-                let mut frame = Vec::with_capacity(size_max);
                 match (message.publication.compress, window) {
                     (false, _) => {
-                        ws::frame::append(&mut frame, Opcode::Text, true, false, &self.scratch);
+                        ws::frame::append(out, Opcode::Text, true, false, &self.scratch);
                     }
                     (true, None) => {
-                        ws::frame::append(&mut frame, Opcode::Binary, true, false, &self.scratch);
+                        ws::frame::append(out, Opcode::Binary, true, false, &self.scratch);
                     }
                     (true, Some(window)) => {
                         let deflater = &mut self.deflater;
-                        deflater.append_frame(&mut frame, window, Opcode::Binary, &self.scratch);
+                        deflater.append_frame(out, window, Opcode::Binary, &self.scratch);
                     }
                 }
-                frame
             }
-            Form::Poll { .. } => {
-                let mut item = Vec::with_capacity(256);
-                sse::envelope(&mut item, message, true);
-                item
-            }
+            Form::Poll { .. } => sse::envelope(out, message, true),
             Form::Sse { body, id } => {
                 self.scratch.clear();
                 let data = match body {
@@ -68,19 +68,21 @@ impl Encoder {
                         }
                     },
                 };
-                let mut event = Vec::with_capacity(data.len() + 64);
+                out.reserve(data.len() + EVENT_LINES_SIZE);
                 if id == EventId::Cursor {
-                    sse::append_data(&mut event, data);
+                    sse::append_data(out, data);
                 } else {
-                    sse::append_id(&mut event, &message.position);
-                    sse::append_data(&mut event, data);
-                    event.push(b'\n');
+                    sse::append_id(out, &message.position);
+                    sse::append_data(out, data);
+                    out.push(b'\n');
                 }
-                event
             }
         }
     }
 }
+
+/// What an event has beside its data, in bytes: an id, field names, line ends.
+const EVENT_LINES_SIZE: usize = 80;
 
 /// Appends a payload as a JSON value: its own bytes, or its characters as a string.
 pub(super) fn append_payload(out: &mut Vec<u8>, payload: &Payload) {

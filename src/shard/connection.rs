@@ -236,6 +236,14 @@ impl Connection {
         self.phase == Phase::Open
     }
 
+    /// Whether an empty queue is all there is to know after a send: nothing waits for that.
+    pub(super) fn needs_no_more(&self) -> bool {
+        self.phase == Phase::Open
+            && !self.flags.readable
+            && !self.flags.catching
+            && self.unread.is_empty()
+    }
+
     /// Whether so much waits for the peer that it is not read until it has taken it.
     pub(super) fn queue_is_long(&self) -> bool {
         self.outbound.size() > self.outbound_size_max as usize / 2

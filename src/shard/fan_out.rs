@@ -25,13 +25,20 @@ impl Delivery {
     /// One block for a run, shared by everyone who wants `form`.
     pub(super) fn block(&mut self, form: Form, run: &[Arc<Message>]) -> Rc<Block> {
         let encoder = &mut self.encoder;
-        if let [message] = run {
-            message.form(form, |message| encoder.encode(form, message));
-            return Rc::new(Block::Message(Arc::clone(message), form));
+        if let [message] = run
+            && !message.is_for_one_shard()
+        {
+            let bytes = message.form(form, |message| encoder.encode(form, message));
+            return Rc::new(Block::Shared(Arc::clone(bytes)));
         }
         let mut bytes = Vec::new();
         for message in run {
-            bytes.extend_from_slice(message.form(form, |message| encoder.encode(form, message)));
+            if message.is_for_one_shard() {
+                encoder.append(&mut bytes, form, message);
+            } else {
+                bytes
+                    .extend_from_slice(message.form(form, |message| encoder.encode(form, message)));
+            }
         }
         Rc::new(Block::Bytes(bytes))
     }

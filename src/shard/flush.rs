@@ -35,7 +35,7 @@ impl Shard {
     }
 
     fn flush_batch(&mut self, keys: &[Key], results: &mut Vec<SendResult>) {
-        let mut sending: SmallVec<[Key; BATCH_LEN_MAX]> = SmallVec::new();
+        let mut sending: SmallVec<[(Key, u32); BATCH_LEN_MAX]> = SmallVec::new();
         let mut idle: SmallVec<[Key; 16]> = SmallVec::new();
         {
             let mut jobs: SmallVec<[Job<'_>; BATCH_LEN_MAX]> = SmallVec::new();
@@ -43,8 +43,9 @@ impl Shard {
                 let Some(connection) = self.delivery.connections.get(*key) else { continue };
                 let waits = connection.flags.blocked || connection.flags.held;
                 if !connection.outbound.is_empty() && !waits {
-                    jobs.push(Job { fd: connection.fd.as_fd(), parts: parts(connection) });
-                    sending.push(*key);
+                    let parts = parts(connection);
+                    sending.push((*key, parts.size()));
+                    jobs.push(Job { fd: connection.fd.as_fd(), parts });
                 } else {
                     idle.push(*key);
                 }
@@ -56,21 +57,27 @@ impl Shard {
         for key in idle {
             self.after_send(key);
         }
-        self.delivery.counters().sends.add(sending.len() as u64);
-        for (key, result) in sending.iter().zip(&*results) {
-            self.take_result(*key, *result);
+        let mut sent_size = 0;
+        for ((key, offered), result) in sending.iter().zip(&*results) {
+            sent_size += result.unwrap_or(0) as u64;
+            self.take_result(*key, *offered, *result);
         }
+        let counters = self.delivery.counters();
+        counters.sends.add(sending.len() as u64);
+        counters.bytes_sent.add(sent_size);
     }
 
-    fn take_result(&mut self, key: Key, result: SendResult) {
+    fn take_result(&mut self, key: Key, offered: u32, result: SendResult) {
         let counters = &self.delivery.all_counters[self.delivery.shard.index()];
         let Some(connection) = self.delivery.connections.get_mut(key) else { return };
         match result {
             Ok(sent) => {
-                counters.bytes_sent.add(sent as u64);
-                let offered = offered_size(connection);
                 connection.outbound.consume(sent);
-                if sent < offered {
+                if connection.outbound.is_empty() && connection.needs_no_more() {
+                    connection.flags.dirty = false;
+                    return;
+                }
+                if sent < offered as usize {
                     counters.sends_short.increment();
                     connection.flags.blocked = true;
                 }
@@ -114,14 +121,6 @@ impl Shard {
         if resumes {
             self.delivery.read_again(key);
         }
-    }
-}
-
-/// Bytes that one send of this connection's queue takes at most.
-fn offered_size(connection: &Connection) -> usize {
-    match connection.outbound.only_part() {
-        Some(part) => part.len(),
-        None => connection.outbound.parts().take(PARTS_MAX).map(<[u8]>::len).sum(),
     }
 }
 

@@ -7,14 +7,11 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::model::form::Form;
-use crate::model::message::Message;
-
 /// Contiguous bytes that any number of queues refer to.
 #[derive(Debug)]
 pub(super) enum Block {
-    /// One message in one wire form, made before the block was.
-    Message(Arc<Message>, Form),
+    /// A wire form that is kept beside its message, for other shards too.
+    Shared(Arc<[u8]>),
     /// Bytes made for one turn: a run of frames, a response.
     Bytes(Vec<u8>),
     /// One connection's control frames, or a stream's head: what stands before the data.
@@ -29,9 +26,7 @@ impl Block {
     /// The bytes.
     pub(super) fn bytes(&self) -> &[u8] {
         match self {
-            Block::Message(message, form) => {
-                message.form(*form, |_| unreachable!("a block is built on a form that was made"))
-            }
+            Block::Shared(bytes) => bytes,
             Block::Bytes(bytes) | Block::Control(bytes) => bytes,
         }
     }
@@ -163,7 +158,7 @@ impl Outbound {
         assert!(left <= self.size, "sent more than was owed");
         self.size -= left;
         if self.size == 0 {
-            *self = Outbound::default();
+            (self.queue, self.sent) = (Queue::Empty, 0);
             return;
         }
         left += self.sent;

@@ -18,7 +18,8 @@ pub struct Slab<T> {
     chunks: Vec<Box<[Slot<T>]>>,
     free_head: u32,
     len: usize,
-    chunk_len: usize,
+    /// A chunk's length is a power of two: a look-up shifts and masks, it never divides.
+    chunk_bits: u32,
 }
 
 #[derive(Debug)]
@@ -42,9 +43,10 @@ impl<T> Default for Slab<T> {
 }
 
 impl<T> Slab<T> {
-    /// An empty slab that grows by `chunk_len` entries at a time (at least 1).
+    /// An empty slab that grows by `chunk_len` entries at a time, or by the next power of two.
     pub fn with_chunk_len(chunk_len: usize) -> Slab<T> {
-        Slab { chunks: Vec::new(), free_head: NONE, len: 0, chunk_len: chunk_len.max(1) }
+        let chunk_bits = chunk_len.next_power_of_two().trailing_zeros();
+        Slab { chunks: Vec::new(), free_head: NONE, len: 0, chunk_bits }
     }
 
     /// Entries in use.
@@ -162,17 +164,23 @@ impl<T> Slab<T> {
 
     fn slot(&self, index: u32) -> Option<&Slot<T>> {
         let index = index as usize;
-        self.chunks.get(index / self.chunk_len)?.get(index % self.chunk_len)
+        self.chunks.get(index >> self.chunk_bits)?.get(index & self.mask())
     }
 
     fn slot_mut(&mut self, index: u32) -> Option<&mut Slot<T>> {
         let index = index as usize;
-        self.chunks.get_mut(index / self.chunk_len)?.get_mut(index % self.chunk_len)
+        let place = index & self.mask();
+        self.chunks.get_mut(index >> self.chunk_bits)?.get_mut(place)
+    }
+
+    fn mask(&self) -> usize {
+        (1 << self.chunk_bits) - 1
     }
 
     fn grow(&mut self) {
-        let first = u32::try_from(self.chunks.len() * self.chunk_len).expect("indices are 32 bits");
-        let len = u32::try_from(self.chunk_len).expect("chunks are small");
+        let first = self.chunks.len() << self.chunk_bits;
+        let first = u32::try_from(first).expect("indices are 32 bits");
+        let len = 1 << self.chunk_bits;
         let chunk = (first..first + len).map(|index| Slot {
             generation: 0,
             entry: Entry::Free { next: if index + 1 == first + len { NONE } else { index + 1 } },

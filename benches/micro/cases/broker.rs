@@ -71,8 +71,11 @@ impl Outlet for Queues {
         _stalled: &mut Vec<u32>,
     ) {
         let [message] = run else { panic!("one publish per turn") };
-        message.form(form, |message| self.encoder.encode(form, message));
-        let block = Rc::new(Block::Message(Arc::clone(message), form));
+        // As `Delivery::block` does for a message that one shard delivers.
+        assert!(message.is_for_one_shard());
+        let mut bytes = Vec::new();
+        self.encoder.append(&mut bytes, form, message);
+        let block = Rc::new(Block::Bytes(bytes));
         for member in members {
             self.owed[member.session as usize].push(Rc::clone(&block));
             self.dirty.push(member.session);
