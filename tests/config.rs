@@ -78,6 +78,7 @@ fn assert_default(settings: &Settings) {
         stop_delay: Duration::ZERO,
         shard_count: None,
         pin: true,
+        huge_pages: false,
     };
     assert_eq!(settings.server, server);
     assert_eq!(settings.shard, Options::default());

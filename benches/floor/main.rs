@@ -6,8 +6,8 @@
 //! `--json FILE` is where the figures go (`target/floor.json`).
 //!
 //! Both servers of a scenario run at once, pinned to one CPU, each with a client process of its own,
-//! pinned to the other. They are measured in turns in an order that changes (ABBA), so that what the
-//! machine does to one it does to the other. CPU is the server process's own run time
+//! pinned to the other. They are measured in turns (ABAB), so that what the machine does to one it
+//! does to the other. CPU is the server process's own run time
 //! (`/proc/PID/task/*/schedstat`, nanoseconds) and that of the kernel's network thread of its CPU,
 //! over operations that the client has counted. Judge the ratio, never the times.
 
@@ -138,17 +138,19 @@ fn compare(scenario: &Scenario, report: &mut Report) {
     against.play(&soft_irq);
     let mut pairs = Vec::new();
     for number in 0..scenario.pairs {
-        // Neither always runs on the other's heels.
-        let pair = if number % 2 == 0 {
-            let server = server.play(&soft_irq);
-            Pair { server, against: against.play(&soft_irq) }
-        } else {
-            let against = against.play(&soft_irq);
-            Pair { server: server.play(&soft_irq), against }
-        };
-        eprint!("\r{}: pair {} of {} ", scenario.name, number + 1, scenario.pairs);
+        // Always in this order, so that each comes back from the same rest: after it a socket's
+        // first segments are acknowledged one by one, which costs the sender.
+        let server = server.play(&soft_irq);
+        let pair = Pair { server, against: against.play(&soft_irq) };
+        let [a, b] = [&pair.server, &pair.against].map(report::cost_ns);
+        let ratio = a / b;
+        let of = scenario.pairs;
+        eprintln!(
+            "{}: pair {} of {of}: {a:.1} ns, {b:.1} ns, {ratio:.3}",
+            scenario.name,
+            number + 1
+        );
         pairs.push(pair);
     }
-    eprintln!();
     report.add(scenario, &pairs, scenario.against == Server::Raw);
 }

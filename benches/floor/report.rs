@@ -36,13 +36,12 @@ impl Report {
             Kind::Flat if scenario.load.topics > 1 => "message",
             Kind::Flat => "delivery",
         };
-        let cost = |round: &Round| per(round.server_ns, round.operations);
         let of = |value: &dyn Fn(&Pair) -> f64| {
             Summary::of(&pairs.iter().map(value).collect::<Vec<f64>>())
         };
-        let server = of(&|pair| cost(&pair.server));
-        let other = of(&|pair| cost(&pair.against));
-        let cpu = of(&|pair| cost(&pair.server) / cost(&pair.against));
+        let server = of(&|pair| cost_ns(&pair.server));
+        let other = of(&|pair| cost_ns(&pair.against));
+        let cpu = of(&|pair| cost_ns(&pair.server) / cost_ns(&pair.against));
         println!("{}", scenario.name);
         println!(
             "  CPU per {unit:<9} {:>9.1} ns   {against} {:>9.1} ns   ratio {cpu}",
@@ -133,6 +132,11 @@ impl Report {
         );
         ExitCode::SUCCESS
     }
+}
+
+/// Nanoseconds of CPU that an operation of this round cost.
+pub(crate) fn cost_ns(round: &Round) -> f64 {
+    per(round.server_ns, round.operations)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts and times far below 2^52")]

@@ -25,6 +25,8 @@ pub struct ServerOptions {
     pub shard_count: Option<usize>,
     /// Whether each shard's thread is pinned to one CPU. Key `shards.pin`.
     pub pin: bool,
+    /// Whether memory may lie in huge pages. Key `shards.huge_pages`.
+    pub huge_pages: bool,
 }
 
 impl ServerOptions {
@@ -84,6 +86,7 @@ pub(super) fn server(values: &Values) -> ServerOptions {
         stop_delay: values.duration(STOP_DELAY),
         shard_count: values.number_unless_zero("shards.count"),
         pin: values.flag("shards.pin"),
+        huge_pages: values.flag("shards.huge_pages"),
     }
 }
 
@@ -132,6 +135,7 @@ mod tests {
             stop_delay: Duration::ZERO,
             shard_count: None,
             pin: true,
+            huge_pages: false,
         };
         assert_eq!([0, 1, 8, 1000].map(|cpus| options.shards_on(cpus)), [1, 1, 8, 64]);
         options.shard_count = Some(3);

@@ -65,6 +65,9 @@ fn doing<T, E: Into<Box<dyn std::error::Error + Send + Sync>>>(
 pub fn serve(settings: Settings) -> Result<(), LaunchError> {
     // Before any thread exists, so that signals reach only the thread that waits for them.
     let signals = doing(Signals::new([SIGTERM, SIGINT]), || "installing signal handlers".into())?;
+    if !settings.server.huge_pages {
+        super::huge_pages::disable();
+    }
     let applications = Arc::new(settings.applications);
     let plan = Plan::make(&settings.server, &settings.shard);
     plan::raise_descriptor_limit();

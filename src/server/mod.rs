@@ -2,6 +2,7 @@
 
 pub mod cli;
 mod greeting;
+mod huge_pages;
 mod launch;
 mod plan;
 

@@ -7,6 +7,8 @@ pub(crate) const FILES: &[&str] = &[
     // Shared memory between the load test's processes; system calls no crate wraps.
     "loadtest/src/shared.rs",
     "loadtest/src/sys.rs",
+    // An option of prctl that no crate wraps.
+    "src/server/huge_pages.rs",
     // Submission entries carry raw pointers.
     "src/shard/send/ring.rs",
     // A counting allocator.
