@@ -8,8 +8,8 @@
 #   tests/run.sh --require-all  what cannot be had is a failure (FANWIRE_REQUIRE_ALL=1)
 #
 # Needs a Rust toolchain (rustup reads rust-toolchain.toml) and a C compiler. Installs, as root:
-# the Debian packages chromium, nodejs, npm, python3 and python3-venv, where they are missing. And
-# as anyone: npm packages into tests/clients/node_modules, Python packages into target/tmp.
+# the Debian packages chromium, nodejs, npm, python3, python3-venv and valgrind, where they are
+# missing. And as anyone: npm packages into tests/clients/node_modules, Python packages into target/tmp.
 # Exit status: 0 when nothing failed, 1 when something did, 2 for a wrong command line.
 
 set -uo pipefail
@@ -98,6 +98,7 @@ missing_packages() {
   has npm || echo npm
   has python3 || echo python3
   python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
+  has valgrind || echo valgrind
 }
 
 install_packages() {
@@ -212,6 +213,11 @@ load_test() {
   return "$status"
 }
 
+# The optimised build is the dear part of it; what the counting takes is about a minute.
+instruction_counts() {
+  cargo bench --bench instructions
+}
+
 mkdir -p "$LOGS" || exit 1
 for tool in cargo cc; do
   if ! has "$tool"; then
@@ -232,6 +238,7 @@ else
   step "real clients" client_tests
   step "Autobahn" autobahn_tests
   step "load test" load_test
+  step "instructions" instruction_counts
 fi
 
 printf '\n=== summary after %s ===\n' "$(duration "$SECONDS")"

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use fanwire::stdx::clock;
 use rustix::process::{Pid, Signal, kill_process};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_fanwire");
@@ -40,13 +41,44 @@ const NO_REPEATED_MOVES: &str =
 /// How often it is told to end.
 const STOP_INTERVAL: Duration = Duration::from_millis(50);
 
+/// How long it may take to fall asleep. Generous: the machine may be busy compiling.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A running broker whose instructions are counted.
 pub(crate) struct Broker {
-    pub(crate) address: SocketAddr,
+    pub(crate) server: Server,
     child: Child,
     profile: PathBuf,
     /// It prints more than is read; closing the pipe would end it.
     _out: BufReader<ChildStdout>,
+}
+
+/// What its clients know of it.
+#[derive(Clone, Copy)]
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    pid: u32,
+}
+
+impl Server {
+    /// Waits until all its threads sleep. A client that then goes on finds it parked; one that went
+    /// on at once would be served in the same turn or in another, as chance has it.
+    pub(crate) fn settle(self) {
+        let ends_at = clock::now() + PATIENCE;
+        while !self.sleeps() {
+            assert!(clock::now() < ends_at, "the broker does not fall asleep");
+            std::thread::yield_now();
+        }
+    }
+
+    fn sleeps(self) -> bool {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid)).expect("it runs");
+        tasks.flatten().all(|task| {
+            // The state is the first field behind the name, which may hold anything (proc(5)).
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ").is_none_or(|(_, fields)| fields.starts_with('S'))
+        })
+    }
 }
 
 impl Broker {
@@ -74,11 +106,13 @@ impl Broker {
         out.read_line(&mut greeting).expect("a greeting");
         let address = greeting.trim().rsplit("//").next().and_then(|address| address.parse().ok());
         let address = address.expect("the broker starts and tells its address");
-        Broker { address, child, profile: profile.to_owned(), _out: out }
+        let server = Server { address, pid: child.id() };
+        Broker { server, child, profile: profile.to_owned(), _out: out }
     }
 
     /// Ends it and tells all instructions that it ran, on every thread.
     pub(crate) fn stop(mut self) -> u64 {
+        self.server.settle();
         // The first signal begins a long farewell and the next one ends that at once: a drain would
         // take turns that depend on the time.
         while self.child.try_wait().expect("it is our child").is_none() {

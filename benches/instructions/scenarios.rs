@@ -5,6 +5,8 @@ use crate::client::{DEFLATED_BINARY, EventStream, Publisher, TEXT, WebSocket};
 
 const TOPIC: &str = "bench";
 const SUBSCRIBER_COUNT: usize = 1_000;
+/// Sockets that take turns subscribing, so that none has more topics than an ordinary one.
+const SUBSCRIBING_COUNT: usize = 250;
 const PIPELINE_LEN: usize = 16;
 const BATCH_LEN: usize = 64;
 const PAYLOAD_SIZE: usize = 200;
@@ -36,7 +38,7 @@ pub(crate) const SCENARIOS: [Scenario; 9] = [
         per_round: SUBSCRIBER_COUNT,
         rounds: [100, 600],
         begin: |broker| {
-            let publisher = Publisher::open(broker.address, &single(""), 1);
+            let publisher = Publisher::open(broker.server, &single(""), 1);
             fan_out(publisher, (0..SUBSCRIBER_COUNT).map(|_| websocket(broker, "", TEXT)).collect())
         },
     },
@@ -51,7 +53,7 @@ pub(crate) const SCENARIOS: [Scenario; 9] = [
             let request = request("/api/topics/demo/publish", "", &body);
             let subscriber = |_| websocket(broker, OFFERS_DEFLATE, DEFLATED_BINARY);
             let subscribers = (0..SUBSCRIBER_COUNT).map(subscriber).collect();
-            fan_out(Publisher::open(broker.address, &request, 1), subscribers)
+            fan_out(Publisher::open(broker.server, &request, 1), subscribers)
         },
     },
     Scenario {
@@ -60,7 +62,7 @@ pub(crate) const SCENARIOS: [Scenario; 9] = [
         per_round: SUBSCRIBER_COUNT,
         rounds: [100, 600],
         begin: |broker| {
-            let publisher = Publisher::open(broker.address, &single(""), 1);
+            let publisher = Publisher::open(broker.server, &single(""), 1);
             fan_out(publisher, (0..SUBSCRIBER_COUNT).map(|_| event_stream(broker)).collect())
         },
     },
@@ -105,8 +107,8 @@ pub(crate) const SCENARIOS: [Scenario; 9] = [
         per_round: 1,
         rounds: [200, 1_200],
         begin: |broker| {
-            let address = broker.address;
-            Box::new(move || WebSocket::open(address, "").close())
+            let server = broker.server;
+            Box::new(move || WebSocket::open(server, "").close())
         },
     },
     Scenario {
@@ -115,9 +117,13 @@ pub(crate) const SCENARIOS: [Scenario; 9] = [
         per_round: 1,
         rounds: [500, 3_500],
         begin: |broker| {
-            let mut socket = WebSocket::open(broker.address, "");
-            let mut names = (0..).map(|number| format!("{TOPIC}/{number:06}"));
-            Box::new(move || socket.subscribe(&names.next().expect("endless")))
+            let open = |_| WebSocket::open(broker.server, "");
+            let mut sockets: Vec<WebSocket> = (0..SUBSCRIBING_COUNT).map(open).collect();
+            let mut numbers = 0..;
+            Box::new(move || {
+                let number: usize = numbers.next().expect("endless");
+                sockets[number % SUBSCRIBING_COUNT].subscribe(&format!("{TOPIC}/{number:06}"));
+            })
         },
     },
 ];
@@ -136,18 +142,18 @@ fn fan_out(mut publisher: Publisher, mut subscribers: Vec<Round>) -> Round {
 fn publish(broker: &Broker, request: &[u8], request_count: usize, message_count: usize) -> Round {
     let mut receive = websocket(broker, "", TEXT);
     let receive_all: Round = Box::new(move || (0..message_count).for_each(|_| receive()));
-    fan_out(Publisher::open(broker.address, request, request_count), vec![receive_all])
+    fan_out(Publisher::open(broker.server, request, request_count), vec![receive_all])
 }
 
 /// A WebSocket's way to receive one delivery, which is a frame that begins with `first`.
 fn websocket(broker: &Broker, fields: &str, first: u8) -> Round {
-    let mut socket = WebSocket::open(broker.address, fields);
+    let mut socket = WebSocket::open(broker.server, fields);
     socket.subscribe(TOPIC);
     Box::new(move || socket.receive(first))
 }
 
 fn event_stream(broker: &Broker) -> Round {
-    let mut stream = EventStream::open(broker.address, TOPIC);
+    let mut stream = EventStream::open(broker.server, TOPIC);
     Box::new(move || stream.receive())
 }
 
