@@ -42,7 +42,7 @@ const NO_REPEATED_MOVES: &str =
 const STOP_INTERVAL: Duration = Duration::from_millis(50);
 
 /// How long it may take to fall asleep. Generous: the machine may be busy compiling.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running broker whose instructions are counted.
 pub(crate) struct Broker {
