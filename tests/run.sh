@@ -9,7 +9,8 @@
 #
 # Needs a Rust toolchain (rustup reads rust-toolchain.toml) and a C compiler. Installs, as root:
 # the Debian packages chromium, nodejs, npm, python3, python3-venv and valgrind, where they are
-# missing. And as anyone: npm packages into tests/clients/node_modules, Python packages into target/tmp.
+# missing. And as anyone: npm packages into tests/clients/node_modules, Python packages into
+# target/tmp.
 # Exit status: 0 when nothing failed, 1 when something did, 2 for a wrong command line.
 
 set -uo pipefail
@@ -213,7 +214,7 @@ load_test() {
   return "$status"
 }
 
-# The optimised build is the dear part of it; what the counting takes is about a minute.
+# Counts the build that ships: a lighter profile would be quicker to build, and guard other code.
 instruction_counts() {
   cargo bench --bench instructions
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::machine::Machine;
 
 /// How far a figure may be off before it means something, where no baseline says otherwise. Two
-/// runs of one build differ by a tenth of that.
+/// runs of one build differ by less than a quarter of that, on a busy machine too.
 const TOLERANCE_PERCENT_DEFAULT: f64 = 3.0;
 
 /// Instructions per scenario, and where they were counted.

@@ -19,8 +19,10 @@ const APPLICATIONS: &str = r#"[{
     auth_keys = [{ source = "raw", key = "dR8vXc2LwPq5ZtNy7GmJ4sKb9HfU6eAo", algorithms = ["HS256"] }],
 }]"#;
 
-/// One shard, no io_uring (valgrind knows none), and no clock that could add turns: nothing is
-/// pinged, timed out or drained while it runs.
+/// One shard, and no io_uring: valgrind knows none.
+const FLAGS: &str = "--listen 127.0.0.1:0 --shards 1 --driver epoll";
+
+/// No clock may add turns: nothing is pinged, timed out or drained while it runs.
 const VARIABLES: [(&str, &str); 9] = [
     ("FANWIRE_SHARDS_SEND", "direct"),
     ("FANWIRE_SHARDS_PIN", "false"),
@@ -41,8 +43,9 @@ const NO_REPEATED_MOVES: &str =
 /// How often it is told to end.
 const STOP_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How long it may take to fall asleep. Generous: the machine may be busy compiling.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// How long anything may take it: to answer, to fall asleep, to end. Generous: the machine may be
+/// busy compiling.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A running broker whose instructions are counted.
 pub(crate) struct Broker {
@@ -87,14 +90,7 @@ impl Broker {
         let mut valgrind = Command::new("valgrind");
         valgrind.args(["--quiet", "--tool=callgrind"]);
         valgrind.arg(format!("--callgrind-out-file={}", profile.display()));
-        valgrind.arg(BINARY).args([
-            "--listen",
-            "127.0.0.1:0",
-            "--shards",
-            "1",
-            "--driver",
-            "epoll",
-        ]);
+        valgrind.arg(BINARY).args(FLAGS.split(' '));
         configure(&mut valgrind).env("GLIBC_TUNABLES", NO_REPEATED_MOVES);
         let mut child = valgrind
             .stdin(Stdio::null())
@@ -115,7 +111,9 @@ impl Broker {
         self.server.settle();
         // The first signal begins a long farewell and the next one ends that at once: a drain would
         // take turns that depend on the time.
+        let ends_at = clock::now() + PATIENCE;
         while self.child.try_wait().expect("it is our child").is_none() {
+            assert!(clock::now() < ends_at, "the broker does not end");
             let pid = Pid::from_child(&self.child);
             kill_process(pid, Signal::TERM).expect("it is not reaped yet");
             std::thread::sleep(STOP_INTERVAL);

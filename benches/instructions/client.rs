@@ -1,9 +1,10 @@
-//! The clients of a scenario: blocking, each call returns when its answer is here.
+//! The clients of a scenario: blocking, each call returns when its answer is here. They check what
+//! makes a figure mean what it says (statuses, kinds of frames), not the protocol.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 
-use crate::broker::Server;
+use crate::broker::{PATIENCE, Server};
 
 /// Bits of a frame's first byte (RFC 6455 §5.2, RFC 7692 §6).
 pub(crate) const TEXT: u8 = 0x81;
@@ -21,6 +22,7 @@ impl Connection {
         server.settle();
         let socket = TcpStream::connect(server.address).expect("the broker accepts");
         socket.set_nodelay(true).expect("a TCP socket");
+        socket.set_read_timeout(Some(PATIENCE)).expect("longer than nothing");
         Connection { server, reader: BufReader::new(socket) }
     }
 
@@ -128,11 +130,8 @@ impl WebSocket {
     pub(crate) fn close(mut self) {
         self.send(CLOSE, &1000_u16.to_be_bytes());
         self.receive(CLOSE);
-        assert_eq!(
-            self.connection.reader.read(&mut [0]).expect("an end"),
-            0,
-            "more after the close"
-        );
+        let rest = self.connection.reader.read(&mut [0]).expect("an end");
+        assert_eq!(rest, 0, "more after the close");
         self.connection.server.settle();
     }
 
@@ -165,12 +164,8 @@ impl EventStream {
         let mut has_data = false;
         loop {
             self.line.clear();
-            let size = self
-                .connection
-                .reader
-                .read_until(b'\n', &mut self.line)
-                .expect("the stream goes on");
-            assert!(size > 0, "the broker closed the stream");
+            let read = self.connection.reader.read_until(b'\n', &mut self.line);
+            assert!(read.expect("the stream goes on") > 0, "the broker closed the stream");
             has_data |= self.line.starts_with(b"data:");
             if has_data && self.line == b"\n" {
                 return;

@@ -37,8 +37,8 @@ impl Machine {
     }
 }
 
-/// Valgrind passes on nothing newer than AVX2, so that two CPUs which have these run the same code
-/// under it, whatever else they have.
+/// Valgrind's CPU has nothing newer than AVX2 (no SHA extensions, no AVX-512), so two machines that
+/// have these run the same code under it, whatever else they have.
 #[cfg(target_arch = "x86_64")]
 fn cpu_features() -> String {
     let known = [
