@@ -8,8 +8,9 @@
 #   tests/run.sh --require-all  what cannot be had is a failure (FANWIRE_REQUIRE_ALL=1)
 #
 # Needs a Rust toolchain (rustup reads rust-toolchain.toml) and a C compiler. Installs, as root:
-# the Debian packages chromium, nodejs, npm, python3 and python3-venv, where they are missing. And
-# as anyone: npm packages into tests/clients/node_modules, Python packages into target/tmp.
+# the Debian packages chromium, nodejs, npm, python3, python3-venv and valgrind, where they are
+# missing. And as anyone: npm packages into tests/clients/node_modules, Python packages into
+# target/tmp.
 # Exit status: 0 when nothing failed, 1 when something did, 2 for a wrong command line.
 
 set -uo pipefail
@@ -98,6 +99,7 @@ missing_packages() {
   has npm || echo npm
   has python3 || echo python3
   python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
+  has valgrind || echo valgrind
 }
 
 install_packages() {
@@ -212,6 +214,11 @@ load_test() {
   return "$status"
 }
 
+# Counts the build that ships: a lighter profile would be quicker to build, and guard other code.
+instruction_counts() {
+  cargo bench --bench instructions
+}
+
 mkdir -p "$LOGS" || exit 1
 for tool in cargo cc; do
   if ! has "$tool"; then
@@ -232,6 +239,7 @@ else
   step "real clients" client_tests
   step "Autobahn" autobahn_tests
   step "load test" load_test
+  step "instructions" instruction_counts
 fi
 
 printf '\n=== summary after %s ===\n' "$(duration "$SECONDS")"
