@@ -277,7 +277,7 @@ impl Broker {
             Parcel::Registered { app, topic, token, offset } => {
                 self.registered(&TopicKey { app, name: topic }, token, offset, outlet);
             }
-            Parcel::Deliver(message) => self.append_to_run(message),
+            Parcel::Deliver(message) => self.take_delivered(message),
             Parcel::DeliverPrivate { message, sessions } => {
                 self.deliver_private(&sessions, &message, outlet);
             }

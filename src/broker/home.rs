@@ -18,7 +18,7 @@ use crate::model::message::Message;
 use crate::model::shard::{ShardIndex, ShardSet};
 use crate::model::store::{Page, Wanted};
 use crate::model::topic::{TopicClass, TopicName};
-use crate::stdx::slab::Key;
+use crate::stdx::slab::{Key, Slab};
 
 /// A topic within its application's namespace.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -35,6 +35,8 @@ struct HomeTopic {
     last_offset: u64,
     family: FamilyIndex,
     history: Option<Key>,
+    /// Where this shard's own subscribers of it are, if it has had some.
+    local: Option<Key>,
 }
 
 /// A counter as its home knows it.
@@ -50,7 +52,8 @@ struct LaneState {
 #[derive(Debug)]
 pub(super) struct Home {
     applications: Arc<Applications>,
-    topics: HashMap<TopicKey, HomeTopic, foldhash::fast::RandomState>,
+    by_name: HashMap<TopicKey, Key, foldhash::fast::RandomState>,
+    topics: Slab<HomeTopic>,
     histories: Histories,
     own: LaneState,
     store: LaneState,
@@ -78,7 +81,8 @@ impl Home {
     ) -> Home {
         Home {
             applications,
-            topics: HashMap::default(),
+            by_name: HashMap::default(),
+            topics: Slab::default(),
             histories: Histories::new(history_size_max),
             own: LaneState::default(),
             store: LaneState { offset: store_offset, floor: store_offset },
@@ -101,35 +105,48 @@ impl Home {
         self.histories.stats()
     }
 
-    /// Shards that hold subscribers of the topic.
-    pub(super) fn interest(&self, topic: &TopicKey) -> ShardSet {
-        self.topics.get(topic).map_or(ShardSet::default(), |t| t.interest)
+    /// The topic's place here, if anything is known of it.
+    pub(super) fn find(&self, topic: &TopicKey) -> Option<Key> {
+        self.by_name.get(topic).copied()
+    }
+
+    /// Shards that hold subscribers of a topic found here.
+    pub(super) fn interest(&self, found: Option<Key>) -> ShardSet {
+        self.known(found).map_or(ShardSet::default(), |topic| topic.interest)
+    }
+
+    /// Where this shard's own subscribers of a topic found here are.
+    pub(super) fn local(&self, found: Option<Key>) -> Option<Key> {
+        self.known(found).and_then(|topic| topic.local)
+    }
+
+    /// Takes in where this shard's own subscribers of a topic are.
+    pub(super) fn set_local(&mut self, topic: &TopicKey, local: Key) {
+        if let Some(known) = self.known_mut(self.find(topic)) {
+            known.local = Some(local);
+        }
     }
 
     /// Topics of the application with subscribers.
     pub(super) fn topics_with_interest(&self, app: AppIndex) -> usize {
-        let topics = self.topics.iter();
-        topics.filter(|(key, topic)| key.app == app && !topic.interest.is_empty()).count()
+        let of_app = self.by_name.iter().filter(|(key, _)| key.app == app);
+        of_app.filter(|(_, found)| !self.interest(Some(**found)).is_empty()).count()
     }
 
     /// Registers a shard; whether it is the topic's first.
     pub(super) fn add_interest(&mut self, topic: &TopicKey, shard: ShardIndex) -> bool {
-        if let Some(known) = self.topics.get_mut(topic) {
-            let is_first = known.interest.is_empty();
-            self.idle_count -= usize::from(is_first);
-            known.interest.insert(shard);
-            return is_first;
-        }
-        let mut interest = ShardSet::default();
-        interest.insert(shard);
-        let unknown = HomeTopic { interest, ..self.unknown_topic(topic) };
-        self.topics.insert(topic.clone(), unknown);
-        true
+        let found = self.find(topic).unwrap_or_else(|| self.remember(topic));
+        let Some(known) = self.topics.get_mut(found) else { return false };
+        let is_first = known.interest.is_empty();
+        known.interest.insert(shard);
+        self.idle_count -= usize::from(is_first);
+        is_first
     }
 
     /// Forgets a shard; whether it was the topic's last.
     pub(super) fn remove_interest(&mut self, topic: &TopicKey, shard: ShardIndex) -> bool {
-        let Some(known) = self.topics.get_mut(topic) else { return false };
+        let found = self.find(topic);
+        let Some(known) = self.known_mut(found) else { return false };
         if known.interest.is_empty() {
             return false;
         }
@@ -142,22 +159,22 @@ impl Home {
         was_last
     }
 
-    /// Gives the topic's next message its place, and the copy of the name that it is to hold: what a
-    /// publish came with lives no longer than the publish.
-    pub(super) fn place(&mut self, topic: &TopicKey) -> (Place, TopicName) {
+    /// Gives the next message of a topic, found here or not, its place, and the copy of the name that
+    /// it is to hold: what a publish came with lives no longer than the publish.
+    pub(super) fn place(&mut self, found: Option<Key>, topic: &TopicKey) -> (Place, TopicName) {
         self.own.offset += 1;
         let offset = self.own.offset;
-        if let Some(known) = self.topics.get_mut(topic) {
+        if let Some(known) = self.known_mut(found) {
             let previous = std::mem::replace(&mut known.last_offset, offset);
             let place = Place { offset, previous, history: known.history };
             return (place, known.name.clone());
         }
-        let unknown = self.unknown_topic(topic);
-        let (previous, history) = (unknown.last_offset, unknown.history);
-        self.topics.insert(topic.clone(), HomeTopic { last_offset: offset, ..unknown });
-        self.idle_count += 1;
+        let found = self.remember(topic);
+        let known = self.topics.get_mut(found).expect("remembered above");
+        let previous = std::mem::replace(&mut known.last_offset, offset);
+        let place = Place { offset, previous, history: known.history };
         self.forget_idle_topics();
-        (Place { offset, previous, history }, topic.name.clone())
+        (place, topic.name.clone())
     }
 
     /// A place outside every topic's order: for a private topic, which has one reader and no
@@ -170,13 +187,11 @@ impl Home {
     /// Takes in a place that the store has given.
     pub(super) fn note_durable(&mut self, topic: &TopicKey, offset: u64, previous: u64) -> Place {
         self.store.offset = self.store.offset.max(offset);
-        if !self.topics.contains_key(topic) {
-            let unknown = self.unknown_topic(topic);
-            self.topics.insert(topic.clone(), unknown);
-            self.idle_count += 1;
+        if self.find(topic).is_none() {
+            self.remember(topic);
             self.forget_idle_topics();
         }
-        let known = self.topics.get_mut(topic);
+        let known = self.known_mut(self.find(topic));
         let history = known.and_then(|known| {
             known.last_offset = offset;
             known.history
@@ -199,12 +214,12 @@ impl Home {
     pub(super) fn page(&self, wanted: &Wanted, is_durable: bool) -> Page {
         let lane = self.lane(is_durable);
         let history = |name: &TopicName| {
-            self.topics.get(&TopicKey { app: wanted.app, name: name.clone() })?.history
+            self.known(self.find(&TopicKey { app: wanted.app, name: name.clone() }))?.history
         };
         let histories: Vec<Option<Key>> = wanted.topics.iter().map(history).collect();
         // Topics without history have lost whatever they had.
         let last = |name: &TopicName| {
-            let topic = self.topics.get(&TopicKey { app: wanted.app, name: name.clone() });
+            let topic = self.known(self.find(&TopicKey { app: wanted.app, name: name.clone() }));
             topic.filter(|topic| topic.history.is_none()).map_or(lane.floor, |t| t.last_offset)
         };
         let unkept = wanted.topics.iter().zip(&histories).filter(|(_, history)| history.is_none());
@@ -216,16 +231,32 @@ impl Home {
         if is_durable { self.store } else { self.own }
     }
 
-    /// A topic that nothing is remembered of.
-    fn unknown_topic(&mut self, topic: &TopicKey) -> HomeTopic {
+    fn known(&self, found: Option<Key>) -> Option<&HomeTopic> {
+        self.topics.get(found?)
+    }
+
+    fn known_mut(&mut self, found: Option<Key>) -> Option<&mut HomeTopic> {
+        self.topics.get_mut(found?)
+    }
+
+    /// Begins to remember a topic, which has no subscribers yet.
+    fn remember(&mut self, topic: &TopicKey) -> Key {
         let application = self.applications.get(topic.app);
         let index = application.family_of(&topic.name);
         let family = application.family(index);
         let floor = if family.durable { self.store.floor } else { self.own.floor };
         let keeps = family.history.keeps() && topic.name.class() != TopicClass::Private;
-        let history = keeps.then(|| self.histories.open(family.history, floor));
-        let (name, interest) = (topic.name.clone(), ShardSet::default());
-        HomeTopic { name, interest, last_offset: floor, family: index, history }
+        let found = self.topics.insert(HomeTopic {
+            name: topic.name.clone(),
+            interest: ShardSet::default(),
+            last_offset: floor,
+            family: index,
+            history: keeps.then(|| self.histories.open(family.history, floor)),
+            local: None,
+        });
+        self.by_name.insert(topic.clone(), found);
+        self.idle_count += 1;
+        found
     }
 
     fn forget_idle_topics(&mut self) {
@@ -235,7 +266,9 @@ impl Home {
         let (applications, histories) = (&self.applications, &mut self.histories);
         let (own, store) = (&mut self.own, &mut self.store);
         let mut kept_count = 0;
-        self.topics.retain(|key, topic| {
+        let topics = &mut self.topics;
+        self.by_name.retain(|key, found| {
+            let Some(topic) = topics.get(*found) else { return false };
             let is_kept = topic.history.is_some_and(|history| !histories.is_empty(history));
             if !topic.interest.is_empty() || is_kept {
                 kept_count += usize::from(topic.interest.is_empty());
@@ -245,6 +278,7 @@ impl Home {
             let lane = if is_durable { &mut *store } else { &mut *own };
             lane.floor = lane.floor.max(topic.last_offset);
             topic.history.into_iter().for_each(|history| histories.close(history));
+            topics.remove(*found);
             false
         });
         self.idle_count = kept_count;
@@ -269,13 +303,18 @@ mod tests {
         TopicKey { app: AppIndex(0), name: TopicName::new(name).unwrap() }
     }
 
+    fn place(home: &mut Home, name: &str) -> Place {
+        let key = topic(name);
+        home.place(home.find(&key), &key).0
+    }
+
     #[test]
     fn a_message_knows_its_topics_previous_offset() {
         let mut home = home(10);
         let places: Vec<(u64, u64)> = ["a", "b", "a", "a", "b"]
             .iter()
             .map(|name| {
-                let (place, _) = home.place(&topic(name));
+                let place = place(&mut home, name);
                 (place.offset, place.previous)
             })
             .collect();
@@ -286,14 +325,14 @@ mod tests {
     fn a_forgotten_topic_starts_from_the_floor_and_interest_is_never_forgotten() {
         let mut home = home(2);
         home.add_interest(&topic("kept"), ShardIndex(1));
-        home.place(&topic("kept"));
+        place(&mut home, "kept");
         for name in ["a", "b", "c"] {
-            home.place(&topic(name));
+            place(&mut home, name);
         }
         assert_eq!(home.topic_count(), 1);
-        assert_eq!(home.place(&topic("a")).0.previous, 4);
-        assert_eq!(home.place(&topic("kept")).0.previous, 1);
-        assert!(home.interest(&topic("kept")).contains(ShardIndex(1)));
+        assert_eq!(place(&mut home, "a").previous, 4);
+        assert_eq!(place(&mut home, "kept").previous, 1);
+        assert!(home.interest(home.find(&topic("kept"))).contains(ShardIndex(1)));
     }
 
     #[test]
@@ -305,11 +344,11 @@ mod tests {
         assert!(!home.remove_interest(&a, ShardIndex(0)));
         assert!(!home.remove_interest(&a, ShardIndex(1)));
         assert_eq!(home.topics_with_interest(AppIndex(0)), 1);
-        assert_eq!(home.interest(&a).iter().collect::<Vec<_>>(), [ShardIndex(2)]);
+        assert_eq!(home.interest(home.find(&a)).iter().collect::<Vec<_>>(), [ShardIndex(2)]);
         assert!(home.remove_interest(&a, ShardIndex(2)));
         assert!(!home.remove_interest(&a, ShardIndex(2)));
         assert_eq!(home.topics_with_interest(AppIndex(0)), 0);
-        assert!(home.interest(&a).is_empty());
+        assert!(home.interest(home.find(&a)).is_empty());
         assert_eq!(home.idle_count, 1);
     }
 }

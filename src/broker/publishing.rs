@@ -74,8 +74,8 @@ impl Broker {
             return self.publish_private(publication, reply, time_us, outlet);
         }
         let key = TopicKey { app: publication.app, name: publication.topic.clone() };
-        let interest = self.home.interest(&key);
-        if !self.has_room(interest, outlet) {
+        let found = self.home.find(&key);
+        if !self.has_room(self.home.interest(found), outlet) {
             return self.answer_published(reply, Err(Refusal::Overloaded), outlet);
         }
         if publication.attributes.is_some() && self.is_repeat(&key, &publication, reply, outlet) {
@@ -84,7 +84,7 @@ impl Broker {
         if self.is_durable(key.app, &key.name) {
             return self.publish_durable(publication, Some(reply), time_us, outlet);
         }
-        let message = self.deliver_to(&key, interest, publication, time_us, outlet);
+        let message = self.deliver_to(&key, found, publication, time_us, outlet);
         if let Some(repeated_as) = message.publication.idempotency_key() {
             self.repeats.note(&key, repeated_as, (message.id, message.position), time_us);
         }
@@ -124,8 +124,8 @@ impl Broker {
             return self.publish_durable(publication, None, time_us, outlet);
         }
         let key = TopicKey { app: publication.app, name: publication.topic.clone() };
-        let interest = self.home.interest(&key);
-        self.deliver_to(&key, interest, publication, time_us, outlet);
+        let found = self.home.find(&key);
+        self.deliver_to(&key, found, publication, time_us, outlet);
     }
 
     #[expect(clippy::inline_always, reason = "its caller is every publish: 40 instructions each")]
@@ -133,18 +133,19 @@ impl Broker {
     fn deliver_to(
         &mut self,
         key: &TopicKey,
-        interest: ShardSet,
+        found: Option<Key>,
         publication: Publication,
         time_us: u64,
         outlet: &mut impl Outlet,
     ) -> Arc<Message> {
-        let (place, topic) = self.home.place(key);
+        let (interest, local) = (self.home.interest(found), self.home.local(found));
+        let (place, topic) = self.home.place(found, key);
         let message = self.message(Publication { topic, ..publication }, place, time_us);
         let message = Arc::new(if interest.len() > 1 { message } else { message.for_one_shard() });
         if let Some(aging) = self.home.keep(place, &message) {
             self.expire_history(aging, time_us);
         }
-        self.hand_to(interest, &message, outlet);
+        self.hand_to(interest, local, &message, outlet);
         message
     }
 
@@ -159,15 +160,24 @@ impl Broker {
         if let Some(aging) = self.home.keep(place, message) {
             self.expire_history(aging, self.time_us);
         }
-        self.hand_to(self.home.interest(key), message, outlet);
+        let found = self.home.find(key);
+        self.hand_to(self.home.interest(found), self.home.local(found), message, outlet);
     }
 
     #[expect(clippy::inline_always, reason = "its caller is every publish")]
     #[inline(always)]
-    fn hand_to(&mut self, interest: ShardSet, message: &Arc<Message>, outlet: &mut impl Outlet) {
+    fn hand_to(
+        &mut self,
+        interest: ShardSet,
+        local: Option<Key>,
+        message: &Arc<Message>,
+        outlet: &mut impl Outlet,
+    ) {
         for shard in interest.iter() {
             if shard == self.options.shard {
-                self.append_to_run(Arc::clone(message));
+                if let Some(local) = local {
+                    self.append_to_run(local, Arc::clone(message));
+                }
             } else {
                 outlet.send(shard, Parcel::Deliver(Arc::clone(message)));
             }
@@ -306,12 +316,18 @@ impl Broker {
         }
     }
 
-    pub(super) fn append_to_run(&mut self, message: Arc<Message>) {
-        let key =
-            TopicKey { app: message.publication.app, name: message.publication.topic.clone() };
-        // Interest may have been withdrawn while the message was on its way.
-        let Some(local) = self.by_name.get(&key).copied() else { return };
-        let topic = self.topic_mut(local);
+    /// Takes in what another shard's home hands over. Interest may have been withdrawn while the
+    /// message was on its way.
+    pub(super) fn take_delivered(&mut self, message: Arc<Message>) {
+        let publication = &message.publication;
+        let key = TopicKey { app: publication.app, name: publication.topic.clone() };
+        if let Some(local) = self.by_name.get(&key).copied() {
+            self.append_to_run(local, message);
+        }
+    }
+
+    fn append_to_run(&mut self, local: Key, message: Arc<Message>) {
+        let Some(topic) = self.topics.get_mut(local) else { return };
         if topic.interest != Interest::Registered {
             return;
         }

@@ -203,6 +203,9 @@ impl Broker {
         let topic = LocalTopic::new(key.clone(), family, home, interest, offset);
         let topic = LocalTopic { subjects, ..topic };
         let local = self.topics.insert(topic);
+        if home == self.options.shard {
+            self.home.set_local(&key, local);
+        }
         self.by_name.insert(key, local);
         local
     }

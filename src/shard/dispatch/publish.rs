@@ -132,10 +132,10 @@ impl Shard {
         dialect: PublishDialect,
         door: PublishDoor,
         rights: &Rights,
-        publications: impl IntoIterator<Item = Publication, IntoIter: ExactSizeIterator + Clone>,
+        publications: impl IntoIterator<Item = Publication> + AsRef<[Publication]>,
     ) -> Result<(), Refused> {
-        let publications = publications.into_iter();
-        if let Some(forbidden) = publications.clone().find(|p| !rights.may_publish(&p.topic)) {
+        let all = publications.as_ref();
+        if let Some(forbidden) = all.iter().find(|p| !rights.may_publish(&p.topic)) {
             return Err(Refused::new(
                 Refusal::Forbidden,
                 format!(
@@ -144,8 +144,8 @@ impl Shard {
                 ),
             ));
         }
-        let count = u32::try_from(publications.len()).expect("bounded by publish.messages_max");
-        if let Some(first) = publications.clone().next() {
+        let count = u32::try_from(all.len()).expect("bounded by publish.messages_max");
+        if let Some(first) = all.first() {
             self.rates.take_publishes(first.app, count).map_err(|wait| {
                 let detail = "the application publishes faster than applications.limits.publishes";
                 Refused::new(Refusal::RateLimited, detail).retry_in(wait)
