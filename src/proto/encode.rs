@@ -72,7 +72,7 @@ impl Encoder {
                 if id == EventId::Cursor {
                     sse::append_data(&mut event, data);
                 } else {
-                    sse::append_id(&mut event, &message.position);
+                    sse::append_position_id(&mut event, message.position);
                     sse::append_data(&mut event, data);
                     event.push(b'\n');
                 }

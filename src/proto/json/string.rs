@@ -62,6 +62,15 @@ pub fn characters(literal: &str) -> Option<Cow<'_, str>> {
     unescape(inner).map(Cow::Owned)
 }
 
+/// The characters of a literal in a validated text, where nothing but escapes can be amiss.
+pub(super) fn content(literal: &str) -> Option<Cow<'_, str>> {
+    let inner = literal.get(1..literal.len().checked_sub(1)?)?;
+    if inner.as_bytes().contains(&b'\\') {
+        return unescape(inner).map(Cow::Owned);
+    }
+    Some(Cow::Borrowed(inner))
+}
+
 fn unescape(mut rest: &str) -> Option<String> {
     let mut text = String::with_capacity(rest.len());
     while let Some(place) = rest.find(['\\', '"']) {

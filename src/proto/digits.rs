@@ -1,0 +1,116 @@
+//! Ids, positions and times as bytes: what `Display` writes, without its machinery, for what is
+//! written once per message.
+
+use crate::model::id::MessageId;
+use crate::model::position::{Lane, Position};
+use crate::stdx::clock::{Timestamp, civil_date};
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// Appends 32 hex digits.
+pub(super) fn append_id(out: &mut Vec<u8>, id: MessageId) {
+    let mut text = [0; 32];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(id.0.to_be_bytes()) {
+        pair[0] = HEX[usize::from(byte >> 4)];
+        pair[1] = HEX[usize::from(byte & 0xf)];
+    }
+    out.extend_from_slice(&text);
+}
+
+/// Appends a position: `epoch-home.offset` or `sepoch.offset`, in hex.
+pub(super) fn append_position(out: &mut Vec<u8>, position: Position) {
+    let epoch = u64::from(position.epoch.0);
+    match position.lane {
+        Lane::Home(home) => {
+            append_hex(out, epoch);
+            out.push(b'-');
+            append_hex(out, u64::from(home.0));
+        }
+        Lane::Store => {
+            out.push(b's');
+            append_hex(out, epoch);
+        }
+    }
+    out.push(b'.');
+    append_hex(out, position.offset);
+}
+
+/// Appends a time in RFC 3339 with milliseconds. Years have four digits up to 9999.
+pub(super) fn append_time(out: &mut Vec<u8>, time: Timestamp) {
+    let seconds = time.0 / 1000;
+    let (year, month, day) = civil_date(seconds / 86_400);
+    let second = seconds % 86_400;
+    if year > 9999 {
+        // Only a broken clock says so.
+        return out.extend_from_slice(time.to_string().as_bytes());
+    }
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    fill(&mut text[..4], year);
+    fill(&mut text[5..7], month);
+    fill(&mut text[8..10], day);
+    fill(&mut text[11..13], second / 3600);
+    fill(&mut text[14..16], second / 60 % 60);
+    fill(&mut text[17..19], second % 60);
+    fill(&mut text[20..23], time.0 % 1000);
+    out.extend_from_slice(&text);
+}
+
+/// Without leading zeros.
+fn append_hex(out: &mut Vec<u8>, number: u64) {
+    let digit_count = (u64::BITS - number.leading_zeros()).div_ceil(4).max(1);
+    for place in (0..digit_count).rev() {
+        out.push(HEX[(number >> (4 * place) & 0xf) as usize]);
+    }
+}
+
+/// Fills a place with the last digits of a number.
+pub(super) fn fill(place: &mut [u8], mut number: u64) {
+    for digit in place.iter_mut().rev() {
+        *digit = HEX[(number % 10) as usize];
+        number /= 10;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::position::Epoch;
+    use crate::model::shard::ShardIndex;
+
+    fn written(append: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = b"|".to_vec();
+        append(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn check(id: u128, epoch: u32, home: Option<u16>, offset: u64, time_ms: u64) {
+        let id = MessageId(id);
+        let lane = home.map_or(Lane::Store, |home| Lane::Home(ShardIndex(home)));
+        let position = Position { epoch: Epoch(epoch), lane, offset };
+        let time = Timestamp(time_ms);
+        assert_eq!(written(|out| append_id(out, id)), format!("|{id}"));
+        assert_eq!(written(|out| append_position(out, position)), format!("|{position}"));
+        assert_eq!(written(|out| append_time(out, time)), format!("|{time}"));
+    }
+
+    #[test]
+    fn the_edges_read_as_display_writes_them() {
+        // The last and the first millisecond of years with four and five digits.
+        for time_ms in [0, 253_402_300_799_999, 253_402_300_800_000, u64::MAX / 1000] {
+            check(0, 0, None, 0, time_ms);
+            check(u128::MAX, u32::MAX, Some(u16::MAX), u64::MAX, time_ms);
+            check(1, 0x10, Some(0), 0x10, time_ms);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn anything_reads_as_display_writes_it(
+            id: u128, epoch: u32, home: Option<u16>, offset: u64, time_ms in 0..1_u64 << 50
+        ) {
+            check(id, epoch, home, offset, time_ms);
+        }
+    }
+}
