@@ -110,8 +110,7 @@ fn known_method(method: &str) -> Result<Method, Refused> {
 
 /// The authority, if the target names one, and what follows it.
 fn divide<'a>(method: &Method, target: &'a str) -> Result<(Option<&'a str>, &'a str), Refused> {
-    // Without a way out, so that several bytes are looked at in one step.
-    if target.bytes().fold(false, |any, byte| any | is_ambiguous(byte)) {
+    if target.bytes().any(|byte| AMBIGUOUS[usize::from(byte)]) {
         return Err(bad("the request target holds a byte that must be percent-encoded"));
     }
     if target.starts_with('/') {
@@ -144,15 +143,16 @@ fn absolute_form(target: &str) -> Result<(Option<&str>, &str), Refused> {
     Ok((Some(authority), path_and_query))
 }
 
-fn is_ambiguous(byte: u8) -> bool {
-    (byte < 0x21)
-        | (byte > 0x7e)
-        | (byte == b'#')
-        | (byte == b'"')
-        | (byte == b'<')
-        | (byte == b'>')
-        | (byte == b'\\')
-}
+/// Bytes that a target does not hold as they are.
+const AMBIGUOUS: [bool; 256] = {
+    let mut ambiguous = [true; 256];
+    let mut byte = 0x21_u8;
+    while byte <= 0x7e {
+        ambiguous[byte as usize] = matches!(byte, b'#' | b'"' | b'<' | b'>' | b'\\');
+        byte += 1;
+    }
+    ambiguous
+};
 
 fn bad(detail: &str) -> Refused {
     Refused::new(Refusal::BadRequest, detail)
