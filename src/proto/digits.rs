@@ -55,16 +55,17 @@ pub(super) fn append_time(out: &mut Vec<u8>, time: Timestamp) {
 
 /// Without leading zeros.
 fn append_hex(out: &mut Vec<u8>, number: u64) {
-    let mut text = [0; 16];
-    text[..8].copy_from_slice(&eight_digits(number >> 32));
-    text[8..].copy_from_slice(&eight_digits(number & 0xffff_ffff));
+    let (high, low) = (number >> 32, number & 0xffff_ffff);
+    if high > 0 {
+        append_hex(out, high);
+        return out.extend_from_slice(&eight_digits(low));
+    }
     // The last digit stays, also of 0.
-    let zero_count = (number | 1).leading_zeros() / 4;
-    out.extend_from_slice(&text[zero_count as usize..]);
+    let zero_count = ((low | 1).leading_zeros() - 32) / 4;
+    out.extend_from_slice(&eight_digits(low)[zero_count as usize..]);
 }
 
-/// The hex digits of a number below 2^32, made side by side in one word: six of these stand in each
-/// message's event and two more in its receipt.
+/// The hex digits of a number below 2^32, made side by side in one word.
 fn eight_digits(number: u64) -> [u8; 8] {
     // Each four bits into a byte of their own, the highest staying highest.
     let halves = (number | number << 16) & 0x0000_ffff_0000_ffff;

@@ -54,7 +54,7 @@ impl<'o> Response<'o> {
     /// value can add a line; the name is the program's own.
     pub fn header(self, name: &str, value: &str) -> Response<'o> {
         debug_assert!(super::framing::is_token(name.as_bytes()), "a field name is a token");
-        let is_control = |byte: u8| ((byte < b' ') & (byte != b'\t')) | (byte == 0x7f);
+        let is_control = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
         if value.bytes().fold(false, |any, byte| any | is_control(byte)) {
             let cleaned = value.replace(|c: char| c.is_ascii() && is_control(c as u8), " ");
             return self.field(name, &cleaned);

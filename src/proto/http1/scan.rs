@@ -56,11 +56,11 @@ pub(super) fn head_size(
 fn sound_head_size(window: &[u8]) -> Option<usize> {
     static END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
     let size = END.find(window)? + 4;
-    let ends = window[..size].iter().zip(&window[1..size]);
+    let is_bare = |before: u8, byte: u8| byte == b'\n' && before != b'\r';
+    let pairs = window[..size].iter().zip(&window[1..size]);
     // Without a way out, so that several bytes are looked at in one step.
-    let has_bare_end = ends.fold(window[0] == b'\n', |any, (before, byte)| {
-        any | ((*byte == b'\n') & (*before != b'\r'))
-    });
+    let has_bare_end =
+        pairs.fold(window[0] == b'\n', |any, (before, byte)| any | is_bare(*before, *byte));
     (!has_bare_end).then_some(size)
 }
 

@@ -28,15 +28,15 @@ pub fn escape_into(out: &mut Vec<u8>, text: &str) {
 const STEP_SIZE: usize = 16;
 
 fn first_to_escape(text: &[u8]) -> Option<usize> {
+    // Without a way out in the middle, so that a step's bytes can be asked at once.
     let is_plain = |step: &&[u8]| !step.iter().fold(false, |any, byte| any | must_escape(*byte));
     let plain_size = text.chunks_exact(STEP_SIZE).take_while(is_plain).count() * STEP_SIZE;
     let place = text[plain_size..].iter().position(|byte| must_escape(*byte))?;
     Some(plain_size + place)
 }
 
-/// Without a way out in the middle, so that many bytes can be asked at once.
 fn must_escape(byte: u8) -> bool {
-    (byte < b' ') | (byte == b'"') | (byte == b'\\')
+    byte < b' ' || byte == b'"' || byte == b'\\'
 }
 
 fn escape(out: &mut Vec<u8>, byte: u8) {

@@ -55,13 +55,12 @@ fn wrapper(out: &mut Vec<u8>, message: &Message, publisher: &Publisher) {
     out.extend_from_slice(b",\"payload\":");
     append_payload(out, &message.publication.payload);
     out.extend_from_slice(b",\"id\":");
-    match &message.publication.client_id {
-        Some(id) => json::escape_into(out, id),
-        None => {
-            out.push(b'"');
-            digits::append_id(out, message.id);
-            out.push(b'"');
-        }
+    if let Some(id) = &message.publication.client_id {
+        json::escape_into(out, id);
+    } else {
+        out.push(b'"');
+        digits::append_id(out, message.id);
+        out.push(b'"');
     }
     out.push(b'}');
 }
