@@ -4,6 +4,7 @@
 //! grown, streams exist, the allocator has its pages. One call of [`Op`] is one operation.
 
 pub(crate) mod broker;
+pub(crate) mod exchange;
 pub(crate) mod mesh;
 pub(crate) mod parse;
 pub(crate) mod token;
@@ -41,8 +42,10 @@ macro_rules! with_cases {
             ws_read_text_4_kib = $crate::cases::websocket::read_text::<4096>;
             ws_deflate_200_b = $crate::cases::websocket::deflate::<200>;
             ws_deflate_4_kib = $crate::cases::websocket::deflate::<4096>;
-            http_publish_200_b = $crate::cases::parse::http_publish::<200>;
-            http_publish_4_kib = $crate::cases::parse::http_publish::<4096>;
+            http_publish_200_b = $crate::cases::exchange::single::<200>;
+            http_publish_4_kib = $crate::cases::exchange::single::<4096>;
+            http_publish_token_200_b = $crate::cases::exchange::with_token::<200>;
+            http_batch_64 = $crate::cases::exchange::batch::<64>;
             realtime_parse_200_b = $crate::cases::parse::realtime::<200>;
             realtime_parse_4_kib = $crate::cases::parse::realtime::<4096>;
             native_batch_64 = $crate::cases::parse::batch::<64>;

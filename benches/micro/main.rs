@@ -19,9 +19,17 @@ mod cases;
 #[path = "../../src/shard/outbound.rs"]
 #[expect(dead_code, reason = "a file of the shard, of which the cases use what a fan-out uses")]
 mod outbound;
+#[path = "../../src/shard/dispatch/route.rs"]
+#[expect(dead_code, reason = "a file of the shard, of which the cases use what a publish uses")]
+mod route;
 
 use std::hint::black_box;
 
+<<<<<<< HEAD
+=======
+// What those files mean by `crate::model` and `crate::proto`.
+use fanwire::{model, proto};
+>>>>>>> proto5
 use gungraun::prelude::*;
 use gungraun::{Callgrind, EventKind};
 

@@ -12,11 +12,19 @@ mod cases;
 #[path = "../../src/shard/outbound.rs"]
 #[expect(dead_code, reason = "a file of the shard, of which the cases use what a fan-out uses")]
 mod outbound;
+#[path = "../../src/shard/dispatch/route.rs"]
+#[expect(dead_code, reason = "a file of the shard, of which the cases use what a publish uses")]
+mod route;
 
 use std::hint::black_box;
 use std::time::Duration;
 
+<<<<<<< HEAD
+=======
+// What those files mean by `crate::model` and `crate::proto`.
+>>>>>>> proto5
 use fanwire::stdx::clock;
+use fanwire::{model, proto};
 
 use cases::Op;
 

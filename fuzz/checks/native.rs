@@ -53,8 +53,10 @@ fn check_batch(scanner: &mut Scanner, body: &[u8]) {
     let expected = is_json.then(|| naive_batch(text)).flatten();
     match (read, expected) {
         (Ok(read), Some(expected)) => {
-            let read: Vec<(Vec<String>, Payload)> =
-                read.into_iter().map(|m| (m.topics.into_vec(), m.payload)).collect();
+            let read: Vec<(Vec<String>, Payload)> = read
+                .into_iter()
+                .map(|m| (m.topics.into_iter().map(String::from).collect(), m.payload))
+                .collect();
             assert_eq!(read, expected);
             let publish_count: usize = read.iter().map(|(topics, _)| topics.len()).sum();
             assert!((1..=MESSAGES_MAX).contains(&publish_count));

@@ -13,11 +13,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::api_keys;
-use super::cache::{Cache, Fingerprint};
+use super::cache::{Cache, Fingerprint, hash};
 use super::judge::{Fault, Judged, KeySets, Silent, judge};
 use super::jws::TOKEN_SIZE_MAX;
 use super::key_ring::KeyRing;
 use super::key_set::KeySet;
+use super::recent::Recent;
 use super::revocations::{Revocations, TooManyRevocations, names};
 use crate::model::application::{AppIndex, Application};
 use crate::model::identity::{Identity, Revocation, Role};
@@ -83,6 +84,7 @@ pub enum Verdict {
 pub struct Authenticator {
     ring: Arc<KeyRing>,
     key_sets: KeySets,
+    recent: Recent,
     cache: Cache,
     revocations: Revocations,
     everyone: Everyone,
@@ -122,7 +124,8 @@ impl Authenticator {
     }
 
     /// The cheap part: open applications, API keys, tokens that were verified before. `None` when a
-    /// signature must be checked. Allocates nothing when it knows the caller.
+    /// signature must be checked. Allocates nothing when it knows the caller, unless a longer token
+    /// than before takes a place among those that came last.
     ///
     /// # Errors
     /// As [`authenticate`](Authenticator::authenticate); and `Unauthorized` for a token over 8,704
@@ -138,9 +141,7 @@ impl Authenticator {
                 Some(identity.map_err(|refusal| Refused::new(refusal, "no such API key here")))
             }
             Credential::Token(token) if token.len() > TOKEN_SIZE_MAX => Some(Err(not_valid_here())),
-            Credential::Token(token) => {
-                self.cache.find(&Fingerprint::new(request, token), request.now_s).map(Ok)
-            }
+            Credential::Token(token) => self.find(request, token).map(Ok),
         }
     }
 
@@ -199,12 +200,24 @@ impl Authenticator {
         self.revocations.has_room(now_s)
     }
 
+    fn find(&mut self, request: &Request<'_>, token: &str) -> Option<Arc<Identity>> {
+        if let Some(hash) = self.recent.find(token) {
+            return self.cache.find(&Fingerprint::new(request, hash), request.now_s);
+        }
+        let hash = hash(token);
+        let identity = self.cache.find(&Fingerprint::new(request, hash), request.now_s)?;
+        self.recent.note(token, hash);
+        Some(identity)
+    }
+
     fn admit(&mut self, request: &Request<'_>, token: &str, judged: Judged) -> Verdict {
         if self.revocations.covers(request.app, &judged.identity, request.now_s) {
             return Verdict::Refused(unauthorized("the token has been revoked"));
         }
         let identity = Arc::new(judged.identity);
-        let fingerprint = Fingerprint::new(request, token);
+        let hash = hash(token);
+        let fingerprint = Fingerprint::new(request, hash);
+        self.recent.note(token, hash);
         self.cache.insert(fingerprint, request, Arc::clone(&identity), judged.key_set);
         Verdict::Known(identity)
     }

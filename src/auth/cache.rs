@@ -1,7 +1,7 @@
 //! Tokens that were verified, so that a client that returns costs a hash and not a signature.
 //!
 //! A token is known by the SHA-256 of itself, the application and the roles it was judged for; the
-//! token is not kept. Bounded: when full, the next insertion takes the place of one that was not
+//! token is not kept here. Bounded: when full, the next insertion takes the place of one that was not
 //! asked for since the hand last passed (second chance), which is at most one round of the table. Losing an entry costs a verification, nothing else.
 
 use std::collections::HashMap;
@@ -10,6 +10,7 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 
 use super::authenticator::Request;
+use super::recent::TokenHash;
 use crate::model::application::AppIndex;
 use crate::model::identity::{Identity, Role};
 use crate::model::token::KeySetIndex;
@@ -25,17 +26,22 @@ pub(super) struct Fingerprint {
     app: AppIndex,
     /// Which of client and admin it was judged for.
     roles: [bool; 2],
-    hash: [u8; 32],
+    hash: TokenHash,
 }
 
 impl Fingerprint {
-    /// That of `token` as `request` presents it. Allocates nothing.
-    pub(super) fn new(request: &Request<'_>, token: &str) -> Fingerprint {
+    /// That of a token as `request` presents it.
+    pub(super) fn new(request: &Request<'_>, hash: TokenHash) -> Fingerprint {
         let roles = [Role::Client, Role::Admin].map(|role| request.roles.contains(&role));
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
         Fingerprint { app: request.app, roles, hash }
     }
+}
+
+/// Allocates nothing.
+pub(super) fn hash(token: &str) -> TokenHash {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+    hash
 }
 
 /// The verified tokens of one shard.

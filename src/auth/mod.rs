@@ -21,6 +21,7 @@ mod key_ring;
 mod key_set;
 pub mod mint;
 mod raw_key;
+mod recent;
 mod revocations;
 #[cfg(test)]
 mod rfc_tests;

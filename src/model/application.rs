@@ -223,7 +223,7 @@ impl Default for AppLimits {
 #[derive(Debug)]
 pub struct Applications {
     list: Vec<Application>,
-    by_id: HashMap<Arc<str>, AppIndex>,
+    by_id: HashMap<Arc<str>, AppIndex, foldhash::fast::RandomState>,
     buzzpost: Option<AppIndex>,
     simple_poll: Option<(AppIndex, TopicName)>,
     key_sets: Vec<KeySetSource>,
@@ -235,7 +235,7 @@ impl Applications {
     /// # Panics
     /// With more than 65,535 applications, which the configuration refuses.
     pub fn new(list: Vec<Application>, buzzpost: Option<&str>) -> Applications {
-        let by_id: HashMap<_, _> = list
+        let by_id: HashMap<_, _, _> = list
             .iter()
             .enumerate()
             .map(|(index, app)| {

@@ -72,7 +72,7 @@ impl Encoder {
                 if id == EventId::Cursor {
                     sse::append_data(out, data);
                 } else {
-                    sse::append_id(out, &message.position);
+                    sse::append_position_id(out, message.position);
                     sse::append_data(out, data);
                     out.push(b'\n');
                 }

@@ -2,6 +2,7 @@
 
 pub mod attributes;
 pub mod buzzpost;
+mod digits;
 pub mod encode;
 pub mod http1;
 pub mod json;

@@ -2,11 +2,11 @@
 //! and the answers to them.
 
 use std::borrow::Cow;
-use std::io::Write as _;
 
 use smallvec::SmallVec;
 
 use super::attributes::Given;
+use super::digits::{append_id, append_position};
 use super::json::{self, FieldError, Scanner, Value};
 use crate::model::id::MessageId;
 use crate::model::message::{Attributes, Payload};
@@ -18,18 +18,13 @@ use crate::model::refusal::{Refusal, Refused};
 ///
 /// # Errors
 /// Not UTF-8, or declared JSON and not JSON.
-///
-/// # Panics
-/// Never: the scanner takes only UTF-8.
 pub fn payload(
     scanner: &mut Scanner,
     content_type: Option<&[u8]>,
     body: &[u8],
 ) -> Result<Payload, Refused> {
     if !body.is_empty() && content_type.is_some_and(is_json) {
-        scanner.scan(body)?;
-        let text = str::from_utf8(body).expect("the scanner has checked it");
-        return Ok(Payload::Json(text.into()));
+        return Ok(Payload::Json(scanner.validate(body)?.into()));
     }
     match str::from_utf8(body) {
         Ok(text) => Ok(Payload::Text(text.into())),
@@ -50,9 +45,9 @@ pub fn is_json(content_type: &[u8]) -> bool {
 
 /// One message of a batch: its topics and its payload.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct BatchMessage {
+pub struct BatchMessage<'a> {
     /// At least one, not checked against the rules of names.
-    pub topics: SmallVec<[String; 1]>,
+    pub topics: SmallVec<[Cow<'a, str>; 1]>,
     /// The exact bytes of any JSON value.
     pub payload: Payload,
     /// What else is said of it.
@@ -64,20 +59,21 @@ pub struct BatchMessage {
 ///
 /// # Errors
 /// The first thing that is wrong, naming the message by its index. Then nothing is published.
-pub fn batch(
+pub fn batch<'a>(
     scanner: &mut Scanner,
-    body: &[u8],
+    body: &'a [u8],
     messages_max: usize,
     time_us: u64,
-) -> Result<Vec<BatchMessage>, Refused> {
+) -> Result<Vec<BatchMessage<'a>>, Refused> {
     let document = scanner.scan(body)?;
-    let [messages] = document.root().fields(["messages"]).map_err(|error| field(error, ""))?;
+    let [messages] = document.root().fields(["messages"]).map_err(|error| bad(fault(error)))?;
     let elements = messages.as_ref().and_then(Value::elements);
     let elements = elements.ok_or_else(|| bad("`messages` is missing or not an array"))?;
     let mut batch = Vec::new();
     let mut publish_count = 0;
     for (index, element) in elements.enumerate() {
-        let message = batch_message(&element, index, time_us)?;
+        let message = batch_message(&element, time_us)
+            .map_err(|problem| bad(format!("messages[{index}]: {problem}")))?;
         publish_count += message.topics.len();
         if publish_count > messages_max {
             return Err(Refused::new(
@@ -96,47 +92,39 @@ pub fn batch(
     Ok(batch)
 }
 
-fn batch_message(
-    element: &Value<'_, '_>,
-    index: usize,
+/// Reads one message; the error says what is wrong with it.
+fn batch_message<'a>(
+    element: &Value<'a, '_>,
     time_us: u64,
-) -> Result<BatchMessage, Refused> {
-    let at = format!("messages[{index}]: ");
+) -> Result<BatchMessage<'a>, Cow<'static, str>> {
     let [ttl, key, repeated_as] = Given::NAMES;
-    let [topic, topics, data, ttl, key, repeated_as] = element
-        .fields(["topic", "topics", "data", ttl, key, repeated_as])
-        .map_err(|error| field(error, &at))?;
+    let [topic, topics, data, ttl, key, repeated_as] =
+        element.fields(["topic", "topics", "data", ttl, key, repeated_as]).map_err(fault)?;
     let attributes = Given::of_values([ttl, key, repeated_as])
-        .map_err(|name| bad(format!("{at}`{name}` has the wrong type")))?
+        .map_err(|name| format!("`{name}` has the wrong type"))?
         .resolve(time_us)
-        .map_err(|refused| bad(format!("{at}{}", refused.detail)))?;
-    let topics: SmallVec<[String; 1]> = match (topic, topics) {
-        (Some(topic), None) => topic.as_str().into_iter().map(Into::into).collect(),
-        (None, Some(topics)) => {
-            let elements = topics.elements();
-            let names: Option<SmallVec<_>> = elements.and_then(|mut all| {
-                all.try_fold(SmallVec::new(), |mut names, name| {
-                    names.push(name.as_str()?.into_owned());
-                    Some(names)
-                })
-            });
-            names.unwrap_or_default()
-        }
+        .map_err(|refused| refused.detail)?;
+    let topics = match (topic, topics) {
+        (Some(topic), None) => topic.as_str().into_iter().collect(),
+        (None, Some(topics)) => names(&topics).unwrap_or_default(),
         _ => SmallVec::new(),
     };
     if topics.is_empty() {
-        return Err(bad(format!(
-            "{at}needs either `topic`, a string, or `topics`, an array of them"
-        )));
+        return Err("needs either `topic`, a string, or `topics`, an array of them".into());
     }
-    let data = data.ok_or_else(|| bad(format!("{at}`data` is missing")))?;
+    let data = data.ok_or("`data` is missing")?;
     Ok(BatchMessage { topics, payload: Payload::Json(data.raw().into()), attributes })
 }
 
-fn field(error: FieldError, at: &str) -> Refused {
+/// An array of strings.
+fn names<'a>(topics: &Value<'a, '_>) -> Option<SmallVec<[Cow<'a, str>; 1]>> {
+    topics.elements()?.map(|name| name.as_str()).collect()
+}
+
+fn fault(error: FieldError) -> Cow<'static, str> {
     match error {
-        FieldError::NotObject => bad(format!("{at}not a JSON object")),
-        FieldError::Duplicate(name) => bad(format!("{at}`{name}` stands twice")),
+        FieldError::NotObject => "not a JSON object".into(),
+        FieldError::Duplicate(name) => format!("`{name}` stands twice").into(),
     }
 }
 
@@ -189,7 +177,11 @@ pub fn parse_revocation<'a>(
 
 /// Appends `{"id":…,"position":…}`.
 pub fn append_receipt(out: &mut Vec<u8>, id: MessageId, position: Position) {
-    let _ = write!(out, "{{\"id\":\"{id}\",\"position\":\"{position}\"}}");
+    out.extend_from_slice(b"{\"id\":\"");
+    append_id(out, id);
+    out.extend_from_slice(b"\",\"position\":\"");
+    append_position(out, position);
+    out.extend_from_slice(b"\"}");
 }
 
 /// Appends `{"code":…,"title":…}` in the place of a receipt.

@@ -8,8 +8,9 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use super::encode::append_payload;
-use super::{json, realtime};
+use super::{digits, json, realtime};
 use crate::model::message::Message;
+use crate::model::position::Position;
 use crate::model::recovery::LossReason;
 use crate::model::topic::TopicName;
 use crate::stdx::clock::Timestamp;
@@ -24,16 +25,16 @@ pub const HEARTBEAT: &[u8] = b":\n";
 pub fn envelope(out: &mut Vec<u8>, message: &Message, position: bool) {
     out.extend_from_slice(b"{\"topic\":");
     json::escape_into(out, message.publication.topic.as_str());
-    // Ids and times are plain ASCII: nothing to escape. Writing to a Vec cannot fail.
-    let _ = write!(
-        out,
-        ",\"id\":\"{}\",\"time\":\"{}\"",
-        message.id,
-        Timestamp(message.time_us / 1000)
-    );
+    // Ids, times and positions are plain ASCII: nothing to escape.
+    out.extend_from_slice(b",\"id\":\"");
+    digits::append_id(out, message.id);
+    out.extend_from_slice(b"\",\"time\":\"");
+    digits::append_time(out, Timestamp(message.time_us / 1000));
     if position {
-        let _ = write!(out, ",\"position\":\"{}\"", message.position);
+        out.extend_from_slice(b"\",\"position\":\"");
+        digits::append_position(out, message.position);
     }
+    out.push(b'"');
     out.extend_from_slice(b",\"data\":");
     let publication = &message.publication;
     append_payload(out, &publication.payload);
@@ -69,6 +70,13 @@ pub fn append_data(out: &mut Vec<u8>, data: &[u8]) {
 /// Appends an `id:` line. Ids are positions and cursors: no NUL, no line end.
 pub fn append_id(out: &mut Vec<u8>, id: &impl Display) {
     let _ = writeln!(out, "id: {id}");
+}
+
+/// Appends the `id:` line of a message whose id is its own position.
+pub(super) fn append_position_id(out: &mut Vec<u8>, position: Position) {
+    out.extend_from_slice(b"id: ");
+    digits::append_position(out, position);
+    out.push(b'\n');
 }
 
 /// Appends a `retry:` line: the reader's next reconnect waits that many whole milliseconds. It belongs inside the

@@ -5,15 +5,16 @@
 use std::sync::Arc;
 
 use fanwire::auth::{Authenticator, Credential, KeyRing, KeySet, Request, Verdict};
-use fanwire::model::application::{AppIndex, Application, Applications};
-use fanwire::model::identity::Role;
+use fanwire::model::application::{ApiKey, AppIndex, Application, Applications};
+use fanwire::model::identity::{Identity, Role};
+use fanwire::model::rights::Rights;
 use fanwire::model::token::{Algorithm, KeySource, KeyText, TokenKey};
 use serde_json::Value;
 
 use super::Op;
 
 /// When the vectors' tokens are valid; Unix seconds.
-const NOW_S: u64 = 1_700_000_000;
+pub(super) const NOW_S: u64 = 1_700_000_000;
 
 pub(crate) fn hs256() -> Op {
     verify(Algorithm::Hs256)
@@ -45,8 +46,7 @@ pub(crate) fn eddsa() -> Op {
 
 /// A token that was verified before.
 pub(crate) fn known() -> Op {
-    let mut door = Door::new(Algorithm::Rs256);
-    door.verify();
+    let mut door = Door::known();
     Box::new(move || {
         let known = door.ask(Authenticator::recognize);
         let Some(Ok(identity)) = known else { panic!("it was verified just now") };
@@ -82,13 +82,24 @@ fn vectors() -> Value {
     serde_json::from_str(include_str!("../../../tests/tokens/vectors.json")).expect("JSON")
 }
 
-struct Door {
-    applications: Applications,
-    authenticator: Authenticator,
-    token: String,
+/// An application's door, and a token for it.
+pub(super) struct Door {
+    pub(super) applications: Applications,
+    pub(super) authenticator: Authenticator,
+    pub(super) token: String,
 }
 
 impl Door {
+    /// An API key that the door knows, too.
+    pub(super) const API_KEY: &str = "0123456789abcdef";
+
+    /// A door at which the token was verified, for either of a publish's roles.
+    pub(super) fn known() -> Door {
+        let mut door = Door::new(Algorithm::Rs256);
+        door.verify();
+        door
+    }
+
     /// A door with the vectors' key for `algorithm`, and the token for it.
     fn new(algorithm: Algorithm) -> Door {
         let vectors = vectors();
@@ -103,7 +114,12 @@ impl Door {
             issuers: Vec::new(),
             audiences: Vec::new(),
         };
-        let application = Application { auth_keys: vec![key], ..Application::new("demo") };
+        let identity = Arc::new(Identity::without_token(Rights::every_topic()));
+        let application = Application {
+            auth_keys: vec![key],
+            keys: vec![ApiKey { secret: Door::API_KEY.into(), identity }],
+            ..Application::new("demo")
+        };
         let applications = Applications::new(vec![application], None);
         let ring = KeyRing::new(&applications).expect("a good key");
         let authenticator = Authenticator::new(Arc::new(ring));
@@ -114,7 +130,7 @@ impl Door {
         let request = Request {
             app: AppIndex(0),
             application: self.applications.get(AppIndex(0)),
-            roles: &[Role::Client],
+            roles: &[Role::Admin, Role::Client],
             credential: Credential::Token(&self.token),
             now_s: NOW_S,
         };

@@ -1,5 +1,6 @@
 //! The Date header's value (RFC 9110 §6.6.1, IMF-fixdate of §5.6.7), formatted once per second.
 
+use crate::proto::digits::fill;
 use crate::stdx::clock::civil_date;
 
 const SECONDS_PER_DAY: u64 = 86_400;
@@ -46,19 +47,12 @@ fn format(unix_seconds: u64) -> [u8; 29] {
     let mut text = *b"ddd, 00 mmm 0000 00:00:00 GMT";
     text[..3].copy_from_slice(DAY_NAMES[place(days % 7)]);
     text[8..11].copy_from_slice(MONTH_NAMES[place(month - 1)]);
-    digits(&mut text[5..7], day);
-    digits(&mut text[12..16], year);
-    digits(&mut text[17..19], second / 3600);
-    digits(&mut text[20..22], second / 60 % 60);
-    digits(&mut text[23..25], second % 60);
+    fill(&mut text[5..7], day);
+    fill(&mut text[12..16], year);
+    fill(&mut text[17..19], second / 3600);
+    fill(&mut text[20..22], second / 60 % 60);
+    fill(&mut text[23..25], second % 60);
     text
-}
-
-fn digits(place: &mut [u8], mut number: u64) {
-    for digit in place.iter_mut().rev() {
-        *digit = b"0123456789"[self::place(number % 10)];
-        number /= 10;
-    }
 }
 
 fn place(number: u64) -> usize {

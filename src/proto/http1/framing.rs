@@ -197,9 +197,9 @@ pub(super) fn is_host(value: &[u8]) -> bool {
             address.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b':' | b'.'));
         (if is_literal { address } else { b"" }, rest)
     } else {
-        let size = value.iter().position(|byte| *byte == b':').unwrap_or(value.len());
-        let (name, rest) = value.split_at(size);
-        (if name.iter().copied().all(is_name_byte) { name } else { b"" }, rest)
+        // A byte that no name has must be the colon before the port, which is looked at below.
+        let is_end = |byte: &u8| !NAME_BYTES[usize::from(*byte)];
+        value.split_at(value.iter().position(is_end).unwrap_or(value.len()))
     };
     let is_port = match rest {
         [] => true,
@@ -210,8 +210,24 @@ pub(super) fn is_host(value: &[u8]) -> bool {
 }
 
 /// `unreserved`, `pct-encoded` and `sub-delims` of RFC 3986.
-fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(&byte)
+const NAME_BYTES: [bool; 256] = letters_digits_and(b"-._~%!$&'()*+,;=");
+
+/// `tchar` (RFC 9110 §5.6.2).
+const TOKEN_BYTES: [bool; 256] = letters_digits_and(b"!#$%&'*+-.^_`|~");
+
+const fn letters_digits_and(others: &[u8]) -> [bool; 256] {
+    let mut members = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        members[byte as usize] = byte.is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let mut index = 0;
+    while index < others.len() {
+        members[others[index] as usize] = true;
+        index += 1;
+    }
+    members
 }
 
 /// `token` (RFC 9110 §5.6.2).
@@ -221,7 +237,7 @@ pub(super) fn is_token(value: &[u8]) -> bool {
 
 /// `tchar` (RFC 9110 §5.6.2).
 pub(super) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    TOKEN_BYTES[usize::from(byte)]
 }
 
 fn bad(detail: impl Into<String>) -> Refused {

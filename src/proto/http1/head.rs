@@ -28,6 +28,21 @@ struct Field {
     value: Span,
 }
 
+/// Which sizes the names of a head's fields have, modulo 64. Most fields that are asked for are
+/// absent, and no name of their size is there: then no field has to be looked at.
+#[derive(Clone, Copy, Default, Debug)]
+struct NameSizes(u64);
+
+impl NameSizes {
+    fn note(&mut self, size: usize) {
+        self.0 |= 1 << (size % 64);
+    }
+
+    fn may_have(self, size: usize) -> bool {
+        self.0 >> (size % 64) & 1 == 1
+    }
+}
+
 /// Where a valid head's parts stand in its bytes, and what follows from them.
 #[derive(Clone, Debug)]
 pub(super) struct Index {
@@ -39,6 +54,7 @@ pub(super) struct Index {
     facts: Facts,
     head_size: u16,
     fields_count: u8,
+    name_sizes: NameSizes,
     fields: [Field; HEADERS_COUNT_MAX],
 }
 
@@ -53,6 +69,7 @@ impl Default for Index {
             facts: Facts::default(),
             head_size: 0,
             fields_count: 0,
+            name_sizes: NameSizes::default(),
             fields: [Field::default(); HEADERS_COUNT_MAX],
         }
     }
@@ -93,9 +110,11 @@ impl Index {
         self.facts = facts;
         self.head_size = offset(bytes.len());
         self.fields_count = 0;
+        self.name_sizes = NameSizes::default();
         for (place, header) in self.fields.iter_mut().zip(headers) {
             place.name = span_of(bytes, header.name.as_bytes());
             place.value = span_of(bytes, header.value);
+            self.name_sizes.note(header.name.len());
             self.fields_count += 1;
         }
     }
@@ -112,15 +131,25 @@ impl Index {
 
     /// The head that `bytes`, which it was read from, start with.
     pub(super) fn head<'a>(&'a self, bytes: &'a [u8]) -> Head<'a> {
-        let path = text(bytes, self.path);
+        let target = text(bytes, self.target);
+        // Both are parts of the target, so they need no check of their own.
+        let part = |span: Span| {
+            let start = usize::from(span.start).saturating_sub(usize::from(self.target.start));
+            &target[start..start + usize::from(span.size)]
+        };
+        let path = part(self.path);
         Head {
             method: &self.method,
-            target: text(bytes, self.target),
+            target,
             // RFC 9110 §4.2.3: an empty path is `/`.
             path: if path.is_empty() { "/" } else { path },
-            query: text(bytes, self.query),
+            query: part(self.query),
             version: self.version,
-            headers: Headers { bytes, fields: &self.fields[..usize::from(self.fields_count)] },
+            headers: Headers {
+                bytes,
+                fields: &self.fields[..usize::from(self.fields_count)],
+                name_sizes: self.name_sizes,
+            },
             framing: self.facts.framing,
             keep_alive: self.facts.keep_alive,
             expects_continue: self.facts.expects_continue,
@@ -194,6 +223,7 @@ impl Terms {
 pub struct Headers<'a> {
     bytes: &'a [u8],
     fields: &'a [Field],
+    name_sizes: NameSizes,
 }
 
 impl<'a> Headers<'a> {
@@ -215,7 +245,8 @@ impl<'a> Headers<'a> {
             usize::from(field.name.size) == name.len()
                 && slice(bytes, field.name).eq_ignore_ascii_case(name.as_bytes())
         };
-        self.fields.iter().filter(is_named).map(move |field| slice(bytes, field.value))
+        let fields = if self.name_sizes.may_have(name.len()) { self.fields } else { &[] };
+        fields.iter().filter(is_named).map(move |field| slice(bytes, field.value))
     }
 
     /// The value of the first field of this name.

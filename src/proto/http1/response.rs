@@ -1,4 +1,5 @@
-//! Writes responses: appends to a buffer that the caller reuses, allocating nothing of its own.
+//! Writes responses: appends to a buffer that the caller reuses, allocating nothing of its own
+//! (unless a value has to be cleaned of control characters).
 //!
 //! The status line, Date, and what frames the message (Content-Length, Connection,
 //! Transfer-Encoding) are written here and nowhere else; all other fields are the caller's.
@@ -53,18 +54,26 @@ impl<'o> Response<'o> {
     /// value can add a line; the name is the program's own.
     pub fn header(self, name: &str, value: &str) -> Response<'o> {
         debug_assert!(super::framing::is_token(name.as_bytes()), "a field name is a token");
-        self.out.extend_from_slice(name.as_bytes());
-        self.out.extend_from_slice(b": ");
         let is_control = |byte: u8| (byte < b' ' && byte != b'\t') || byte == 0x7f;
-        self.out.extend(value.bytes().map(|byte| if is_control(byte) { b' ' } else { byte }));
-        self.out.extend_from_slice(b"\r\n");
-        self
+        if value.bytes().fold(false, |any, byte| any | is_control(byte)) {
+            let cleaned = value.replace(|c: char| c.is_ascii() && is_control(c as u8), " ");
+            return self.field(name, &cleaned);
+        }
+        self.field(name, value)
     }
 
     /// Writes one field with a decimal value.
     pub fn header_number(self, name: &str, value: u64) -> Response<'o> {
         let mut buffer = itoa::Buffer::new();
-        self.header(name, buffer.format(value))
+        self.field(name, buffer.format(value))
+    }
+
+    fn field(self, name: &str, value: &str) -> Response<'o> {
+        self.out.extend_from_slice(name.as_bytes());
+        self.out.extend_from_slice(b": ");
+        self.out.extend_from_slice(value.as_bytes());
+        self.out.extend_from_slice(b"\r\n");
+        self
     }
 
     /// Ends the head and writes the content; after a HEAD request its length only.

@@ -110,7 +110,7 @@ fn known_method(method: &str) -> Result<Method, Refused> {
 
 /// The authority, if the target names one, and what follows it.
 fn divide<'a>(method: &Method, target: &'a str) -> Result<(Option<&'a str>, &'a str), Refused> {
-    if target.bytes().any(is_ambiguous) {
+    if target.bytes().any(|byte| AMBIGUOUS[usize::from(byte)]) {
         return Err(bad("the request target holds a byte that must be percent-encoded"));
     }
     if target.starts_with('/') {
@@ -143,9 +143,16 @@ fn absolute_form(target: &str) -> Result<(Option<&str>, &str), Refused> {
     Ok((Some(authority), path_and_query))
 }
 
-fn is_ambiguous(byte: u8) -> bool {
-    !(0x21..=0x7e).contains(&byte) || matches!(byte, b'#' | b'"' | b'<' | b'>' | b'\\')
-}
+/// Bytes that a target does not hold as they are.
+const AMBIGUOUS: [bool; 256] = {
+    let mut ambiguous = [true; 256];
+    let mut byte = 0x21_u8;
+    while byte <= 0x7e {
+        ambiguous[byte as usize] = matches!(byte, b'#' | b'"' | b'<' | b'>' | b'\\');
+        byte += 1;
+    }
+    ambiguous
+};
 
 fn bad(detail: &str) -> Refused {
     Refused::new(Refusal::BadRequest, detail)

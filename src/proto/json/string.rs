@@ -15,13 +15,24 @@ pub fn escape_into(out: &mut Vec<u8>, text: &str) {
     out.reserve(text.len() + 2);
     out.push(b'"');
     let mut rest = text.as_bytes();
-    while let Some(place) = rest.iter().position(|byte| must_escape(*byte)) {
+    while let Some(place) = first_to_escape(rest) {
         out.extend_from_slice(&rest[..place]);
         escape(out, rest[place]);
         rest = &rest[place + 1..];
     }
     out.extend_from_slice(rest);
     out.push(b'"');
+}
+
+/// Bytes that are looked at in one step where none is to be escaped.
+const STEP_SIZE: usize = 16;
+
+fn first_to_escape(text: &[u8]) -> Option<usize> {
+    // Without a way out in the middle, so that a step's bytes can be asked at once.
+    let is_plain = |step: &&[u8]| !step.iter().fold(false, |any, byte| any | must_escape(*byte));
+    let plain_size = text.chunks_exact(STEP_SIZE).take_while(is_plain).count() * STEP_SIZE;
+    let place = text[plain_size..].iter().position(|byte| must_escape(*byte))?;
+    Some(plain_size + place)
 }
 
 fn must_escape(byte: u8) -> bool {
@@ -60,6 +71,15 @@ pub fn characters(literal: &str) -> Option<Cow<'_, str>> {
         return memchr(b'"', inner.as_bytes()).is_none().then_some(Cow::Borrowed(inner));
     }
     unescape(inner).map(Cow::Owned)
+}
+
+/// The characters of a literal in a validated text, where nothing but escapes can be amiss.
+pub(super) fn content(literal: &str) -> Option<Cow<'_, str>> {
+    let inner = literal.get(1..literal.len().checked_sub(1)?)?;
+    if inner.as_bytes().contains(&b'\\') {
+        return unescape(inner).map(Cow::Owned);
+    }
+    Some(Cow::Borrowed(inner))
 }
 
 fn unescape(mut rest: &str) -> Option<String> {
@@ -133,6 +153,19 @@ mod tests {
             escaped("\0\u{1}\u{8}\t\n\u{b}\u{c}\r\u{1f}\"\\"),
             r#""\u0000\u0001\b\t\n\u000b\f\r\u001f\"\\""#
         );
+    }
+
+    #[test]
+    fn an_escape_is_found_wherever_it_stands() {
+        for size in 0..2 * STEP_SIZE + 2 {
+            for place in 0..size {
+                let mut text = "x".repeat(size);
+                assert_eq!(escaped(&text), format!("\"{text}\""));
+                text.replace_range(place..=place, "\\");
+                let (before, after) = text.split_at(place);
+                assert_eq!(escaped(&text), format!("\"{before}\\{after}\""));
+            }
+        }
     }
 
     #[test]

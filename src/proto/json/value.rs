@@ -1,12 +1,12 @@
 //! Walks a validated text: a value is its kind, its exact bytes, and what it contains.
 //!
-//! A structural index is the position of a bracket, a colon, a comma, or of a value's first byte
-//! outside of all strings. Skipping a nested value costs one step per index in it. Nothing here can
-//! fail on a validated text, and nothing panics on one.
+//! A mark is the position of a bracket, a colon, a comma, or of a value's first byte outside of all
+//! strings. Stepping over a value, however much it contains, costs one step. Nothing here can fail
+//! on a validated text, and nothing panics on one.
 
 use std::borrow::Cow;
 
-use super::string::{characters, is_blank};
+use super::string::{content, is_blank};
 use crate::model::refusal::{Refusal, Refused};
 
 /// What a value is.
@@ -26,16 +26,21 @@ pub enum Kind {
     Null,
 }
 
+/// A structural index of a validated text.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    position: u32,
+    /// How many marks the value that starts here has, its own brackets included; 1 for all but
+    /// arrays and objects.
+    span: u32,
+}
+
 /// A value in a validated text.
 #[derive(Clone, Copy, Debug)]
 pub struct Value<'text, 'scan> {
     text: &'text str,
-    /// From this value's first structural index to the end of the text's.
-    structure: &'scan [u32],
-    /// How many of them are this value's own.
-    own_count: usize,
-    start: usize,
-    end: usize,
+    /// From this value's first mark on; what follows the value is among them.
+    marks: &'scan [Mark],
 }
 
 /// Why an object's fields cannot be taken.
@@ -58,28 +63,15 @@ impl From<FieldError> for Refused {
 }
 
 impl<'text, 'scan> Value<'text, 'scan> {
-    /// The value that starts at the first of these indexes.
-    pub(super) fn first(text: &'text str, structure: &'scan [u32]) -> Value<'text, 'scan> {
-        let start = position(structure, 0, text.len());
-        let own_count = own_count(text.as_bytes(), structure);
-        let is_container = matches!(text.as_bytes().get(start), Some(b'{' | b'['));
-        let end = if is_container {
-            position(structure, own_count - 1, text.len()) + 1
-        } else {
-            // Up to the next index there is the rest of the value, then blanks.
-            let next = position(structure, own_count, text.len());
-            start
-                + text[start..next]
-                    .trim_end_matches(|c: char| c.is_ascii() && is_blank(c as u8))
-                    .len()
-        };
-        Value { text, structure, own_count, start, end }
+    /// The value that starts at the first of these marks.
+    pub(super) fn first(text: &'text str, marks: &'scan [Mark]) -> Value<'text, 'scan> {
+        Value { text, marks }
     }
 
     /// What it is.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        match self.text.as_bytes().get(self.start) {
+        match self.text.as_bytes().get(position(self.text, self.marks)) {
             Some(b'{') => Kind::Object,
             Some(b'[') => Kind::Array,
             Some(b'"') => Kind::String,
@@ -92,13 +84,18 @@ impl<'text, 'scan> Value<'text, 'scan> {
     /// Its exact bytes, without blanks around them.
     #[must_use]
     pub fn raw(&self) -> &'text str {
-        &self.text[self.start..self.end]
+        let start = position(self.text, self.marks);
+        let own_count = self.own_count();
+        if own_count > 1 {
+            return &self.text[start..=position(self.text, &self.marks[own_count - 1..])];
+        }
+        before_blanks(&self.text[start..position(self.text, &self.marks[own_count..])])
     }
 
     /// A string's characters, unescaped; `None` for any other kind.
     #[must_use]
     pub fn as_str(&self) -> Option<Cow<'text, str>> {
-        characters(self.raw())
+        (self.kind() == Kind::String).then(|| content(self.raw()))?
     }
 
     /// `None` for any kind but a bool.
@@ -145,8 +142,9 @@ impl<'text, 'scan> Value<'text, 'scan> {
         names: [&'static str; N],
     ) -> Result<[Option<Value<'text, 'scan>>; N], FieldError> {
         let mut found = [None; N];
-        for (key, value) in self.members().ok_or(FieldError::NotObject)? {
-            let Some(place) = names.iter().position(|name| *name == key) else { continue };
+        let mut members = self.members().ok_or(FieldError::NotObject)?;
+        while let Some((key, value)) = members.next_raw() {
+            let Some(place) = place(&names, key) else { continue };
             if found[place].replace(value).is_some() {
                 return Err(FieldError::Duplicate(names[place]));
             }
@@ -154,17 +152,43 @@ impl<'text, 'scan> Value<'text, 'scan> {
         Ok(found)
     }
 
-    /// The indexes between a container's brackets, the closing one included.
-    fn inside(&self) -> &'scan [u32] {
-        &self.structure[1..self.own_count]
+    /// The marks between a container's brackets, the closing one included.
+    fn inside(&self) -> &'scan [Mark] {
+        &self.marks[1..self.own_count()]
     }
+
+    fn own_count(&self) -> usize {
+        self.marks.first().map_or(0, |mark| mark.span as usize)
+    }
+}
+
+/// Which of `names` a key, a string literal, is. No name has anything to escape, so a literal that
+/// reads like one is one; any other is one only by its escapes.
+fn place(names: &[&'static str], key: &str) -> Option<usize> {
+    let inner = key.get(1..key.len() - 1)?;
+    names.iter().position(|name| *name == inner).or_else(|| {
+        let key = inner.as_bytes().contains(&b'\\').then(|| content(key))??;
+        names.iter().position(|name| *name == key)
+    })
 }
 
 /// An object's members.
 #[derive(Clone, Debug)]
 pub struct Members<'text, 'scan> {
     text: &'text str,
-    rest: &'scan [u32],
+    rest: &'scan [Mark],
+}
+
+impl<'text, 'scan> Members<'text, 'scan> {
+    /// The next key, as the literal that it is, and the value.
+    fn next_raw(&mut self) -> Option<(&'text str, Value<'text, 'scan>)> {
+        // Key, colon, value, and the comma or bracket behind it.
+        let [_, _, after_colon @ ..] = self.rest else { return None };
+        let key = Value::first(self.text, self.rest).raw();
+        let value = Value::first(self.text, after_colon);
+        self.rest = after_colon.get(value.own_count() + 1..).unwrap_or_default();
+        Some((key, value))
+    }
 }
 
 impl<'text, 'scan> Iterator for Members<'text, 'scan> {
@@ -172,12 +196,8 @@ impl<'text, 'scan> Iterator for Members<'text, 'scan> {
     type Item = (Cow<'text, str>, Value<'text, 'scan>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        // Key, colon, value, and the comma or bracket behind it.
-        let [_, _, after_colon @ ..] = self.rest else { return None };
-        let key = Value::first(self.text, self.rest).as_str()?;
-        let value = Value::first(self.text, after_colon);
-        self.rest = after_colon.get(value.own_count + 1..).unwrap_or_default();
-        Some((key, value))
+        let (key, value) = self.next_raw()?;
+        Some((content(key)?, value))
     }
 }
 
@@ -185,7 +205,7 @@ impl<'text, 'scan> Iterator for Members<'text, 'scan> {
 #[derive(Clone, Debug)]
 pub struct Elements<'text, 'scan> {
     text: &'text str,
-    rest: &'scan [u32],
+    rest: &'scan [Mark],
 }
 
 impl<'text, 'scan> Iterator for Elements<'text, 'scan> {
@@ -195,28 +215,43 @@ impl<'text, 'scan> Iterator for Elements<'text, 'scan> {
         // The value, and the comma or bracket behind it.
         let [_, _, ..] = self.rest else { return None };
         let value = Value::first(self.text, self.rest);
-        self.rest = self.rest.get(value.own_count + 1..).unwrap_or_default();
+        self.rest = self.rest.get(value.own_count() + 1..).unwrap_or_default();
         Some(value)
     }
 }
 
-/// The position that an index names; the text's end behind the last one.
-fn position(structure: &[u32], index: usize, text_size: usize) -> usize {
-    structure.get(index).map_or(text_size, |position| *position as usize)
+/// The position of the first mark; the text's end where there is none.
+fn position(text: &str, marks: &[Mark]) -> usize {
+    marks.first().map_or(text.len(), |mark| mark.position as usize)
 }
 
-/// How many indexes belong to the value that starts at the first one.
-fn own_count(text: &[u8], structure: &[u32]) -> usize {
-    let mut depth = 0_usize;
-    for (index, position) in structure.iter().enumerate() {
-        match text.get(*position as usize) {
-            Some(b'{' | b'[') => depth += 1,
-            Some(b'}' | b']') => depth = depth.saturating_sub(1),
+/// A text up to the blanks that it ends with: between a value and the next mark there is nothing
+/// else.
+fn before_blanks(text: &str) -> &str {
+    let blank_count = text.bytes().rev().take_while(|byte| is_blank(*byte)).count();
+    &text[..text.len() - blank_count]
+}
+
+/// Notes for each structural index of `text` how far its value goes.
+pub(super) fn mark(marks: &mut Vec<Mark>, text: &[u8], structure: &[u32]) {
+    marks.clear();
+    marks.extend(structure.iter().map(|position| Mark { position: *position, span: 1 }));
+    // Until its end is known, the span of what is open counts back to what it stands in.
+    let mut innermost = 0;
+    for (index, position) in (0_u32..).zip(structure) {
+        // One bit tells `{` from `[`, and `}` from `]`.
+        match text.get(*position as usize).map(|byte| byte | 0x20) {
+            Some(b'{') => {
+                marks[index as usize].span = index - innermost;
+                innermost = index;
+            }
+            Some(b'}') => {
+                let open = &mut marks[innermost as usize];
+                let outer = innermost - open.span;
+                open.span = index - innermost + 1;
+                innermost = outer;
+            }
             _ => {}
         }
-        if depth == 0 {
-            return index + 1;
-        }
     }
-    structure.len()
 }

@@ -105,7 +105,7 @@ pub fn parse_command<'a>(
     scanner: &mut Scanner,
     text: &'a str,
 ) -> Result<Command<'a>, CommandError> {
-    let document = scanner.scan(text.as_bytes()).map_err(|_error| CommandError::Json)?;
+    let document = scanner.scan_text(text).map_err(|_error| CommandError::Json)?;
     let [kind, data] = document.root().fields(["type", "data"])?;
     let kind = required(kind, "type")?;
     if kind == "ticket" {
@@ -115,16 +115,16 @@ pub fn parse_command<'a>(
     match kind.as_ref() {
         "subscribe" => subscribe(&data).map(Command::Subscribe),
         "resume" => resume(&data).map(Command::Resume),
-        "unsubscribe" => Ok(Command::Unsubscribe(topic_of(&data)?)),
-        "publish" => {
-            let topic = topic_of(&data)?;
-            Ok(Command::Publish(publish(&data, topic)?))
+        "unsubscribe" => {
+            let [topic] = data.fields(["topic"])?;
+            Ok(Command::Unsubscribe(required(topic, "topic")?))
         }
+        "publish" => publish(&data).map(Command::Publish),
         "authenticate" => {
             let [token] = data.fields(["token"])?;
             Ok(Command::Authenticate(required(token, "token")?))
         }
-        "message" => Ok(Command::Message(publish(&data, Cow::Borrowed(""))?)),
+        "message" => message(&data).map(Command::Message),
         _ => Err(CommandError::Type),
     }
 }
@@ -178,15 +178,29 @@ fn resume<'a>(data: &Value<'a, '_>) -> Result<Resume<'a>, CommandError> {
     Ok(Resume { ticket, topics })
 }
 
-fn topic_of<'a>(data: &Value<'a, '_>) -> Result<Cow<'a, str>, CommandError> {
-    let [topic] = data.fields(["topic"])?;
-    required(topic, "topic")
+fn publish<'a>(data: &Value<'a, '_>) -> Result<Publish<'a>, CommandError> {
+    let [type_name, compress, payload, id, ttl, key, repeated_as] = CONTENT;
+    let [topic, content @ ..] =
+        data.fields(["topic", type_name, compress, payload, id, ttl, key, repeated_as])?;
+    content_of(required(topic, "topic")?, content)
 }
 
-fn publish<'a>(data: &Value<'a, '_>, topic: Cow<'a, str>) -> Result<Publish<'a>, CommandError> {
+/// As a publish, but for its topic: one that it names is passed over.
+fn message<'a>(data: &Value<'a, '_>) -> Result<Publish<'a>, CommandError> {
+    content_of(Cow::Borrowed(""), data.fields(CONTENT)?)
+}
+
+/// What a publish may say beside its topic, in the order that `content_of` takes it.
+const CONTENT: [&str; 7] = {
     let [ttl, key, repeated_as] = Given::NAMES;
-    let [message_type, compress, payload, id, ttl, key, repeated_as] =
-        data.fields(["messageType", "compress", "payload", "id", ttl, key, repeated_as])?;
+    ["messageType", "compress", "payload", "id", ttl, key, repeated_as]
+};
+
+fn content_of<'a>(
+    topic: Cow<'a, str>,
+    content: [Option<Value<'a, '_>>; 7],
+) -> Result<Publish<'a>, CommandError> {
+    let [message_type, compress, payload, id, ttl, key, repeated_as] = content;
     Ok(Publish {
         topic,
         message_type: optional(message_type, "messageType")?,
@@ -290,7 +304,7 @@ mod tests {
             })),
         );
         check(
-            r#"{"type":"message","data":{"payload":1,"ttl":5,"key":"k","idempotencyKey":"i"}}"#,
+            r#"{"type":"message","data":{"topic":1,"topic":2,"payload":1,"ttl":5,"key":"k","idempotencyKey":"i"}}"#,
             &Ok(Command::Message(Publish {
                 topic: "".into(),
                 message_type: None,
@@ -313,6 +327,10 @@ mod tests {
 
     #[test]
     fn everything_else_is_told_apart() {
+        check(
+            r#"{"type":"publish","data":{"topic":"t","topic":"t","payload":1}}"#,
+            &Err(CommandError::Shape),
+        );
         check("x", &Err(CommandError::Json));
         check("[]", &Err(CommandError::Shape));
         check(r#"{"type":"subscribe"}"#, &Err(CommandError::Field("data")));

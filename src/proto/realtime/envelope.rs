@@ -11,6 +11,7 @@ use crate::model::position::Position;
 use crate::model::recovery::{LossReason, Recovery};
 use crate::model::refusal::Refused;
 use crate::model::topic::TopicName;
+use crate::proto::digits;
 use crate::proto::encode::append_payload;
 use crate::proto::json;
 
@@ -30,7 +31,11 @@ pub fn envelope(out: &mut Vec<u8>, message: &Message, positions: bool) {
         Some(publisher) => wrapper(out, message, publisher),
     }
     if positions {
-        let _ = write!(out, ",\"id\":\"{}\",\"position\":\"{}\"", message.id, message.position);
+        out.extend_from_slice(b",\"id\":\"");
+        digits::append_id(out, message.id);
+        out.extend_from_slice(b"\",\"position\":\"");
+        digits::append_position(out, message.position);
+        out.push(b'"');
     }
     out.push(b'}');
 }
@@ -50,11 +55,12 @@ fn wrapper(out: &mut Vec<u8>, message: &Message, publisher: &Publisher) {
     out.extend_from_slice(b",\"payload\":");
     append_payload(out, &message.publication.payload);
     out.extend_from_slice(b",\"id\":");
-    match &message.publication.client_id {
-        Some(id) => json::escape_into(out, id),
-        None => {
-            let _ = write!(out, "\"{}\"", message.id);
-        }
+    if let Some(id) = &message.publication.client_id {
+        json::escape_into(out, id);
+    } else {
+        out.push(b'"');
+        digits::append_id(out, message.id);
+        out.push(b'"');
     }
     out.push(b'}');
 }

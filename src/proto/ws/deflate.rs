@@ -1,4 +1,5 @@
-//! Deflating messages for permessage-deflate (RFC 7692 §7.2.1); one stream per window size and shard.
+//! Deflating messages for permessage-deflate (RFC 7692 §7.2.1); one stream per window size and shard,
+//! and one for small messages of any window.
 //!
 //! `server_no_context_takeover` is always negotiated, so one compressed message serves every
 //! subscriber of the same window size.
@@ -18,6 +19,14 @@ pub const WINDOW_MAX: u8 = 15;
 /// zlib's own middle between speed and size.
 pub const DEFLATE_LEVEL_DEFAULT: u32 = 6;
 
+/// Largest payload for the quick stream, in bytes. It uses fixed codes only, which takes half the time
+/// (4.4 against 7.8 µs for 200 bytes, 3.2 of it zlib's clearing of its table) and at most a quarter
+/// more bytes; made-to-measure codes win back their own size only in longer payloads.
+const QUICK_SIZE_MAX: usize = 256;
+
+/// zlib's level that has only fixed codes.
+const QUICK_LEVEL: u32 = 1;
+
 /// Room kept for the flush marker, so that it is written in one piece and only once.
 const FLUSH_ROOM: usize = 64;
 
@@ -29,6 +38,8 @@ const SCRATCH_SIZE_KEPT: usize = 256 * 1024;
 pub struct Deflater {
     level: Compression,
     streams: [Option<Compress>; (WINDOW_MAX - WINDOW_MIN + 1) as usize],
+    /// Its window is the smallest, in which a small payload lies whole, so all can read it.
+    quick: Option<Compress>,
     scratch: Vec<u8>,
 }
 
@@ -42,7 +53,7 @@ impl Deflater {
     /// Streams of `level` 0 (stored) to 9 (smallest); more counts as 9.
     pub fn new(level: u32) -> Deflater {
         let level = Compression::new(level.min(9));
-        Deflater { level, streams: Default::default(), scratch: Vec::new() }
+        Deflater { level, streams: Default::default(), quick: None, scratch: Vec::new() }
     }
 
     /// Appends `payload`, compressed for a window of `window` bits, as a message's payload.
@@ -56,7 +67,7 @@ impl Deflater {
             return;
         }
         let start = out.len();
-        flush(self.stream(window), payload, out);
+        flush(self.stream(window, payload.len()), payload, out);
         assert!(out[start..].ends_with(&TAIL), "a sync flush ends with an empty block");
         out.truncate(out.len() - TAIL.len());
     }
@@ -75,11 +86,16 @@ impl Deflater {
         self.scratch = scratch;
     }
 
-    fn stream(&mut self, window: u8) -> &mut Compress {
+    fn stream(&mut self, window: u8, payload_size: usize) -> &mut Compress {
         assert!((WINDOW_MIN..=WINDOW_MAX).contains(&window), "a window of {window} bits");
-        let level = self.level;
-        let stream = self.streams[usize::from(window - WINDOW_MIN)]
-            .get_or_insert_with(|| Compress::new_with_window_bits(level, false, window));
+        let (place, level, window) = if payload_size <= QUICK_SIZE_MAX {
+            let level = Compression::new(self.level.level().min(QUICK_LEVEL));
+            (&mut self.quick, level, WINDOW_MIN)
+        } else {
+            (&mut self.streams[usize::from(window - WINDOW_MIN)], self.level, window)
+        };
+        let stream =
+            place.get_or_insert_with(|| Compress::new_with_window_bits(level, false, window));
         stream.reset();
         stream
     }
