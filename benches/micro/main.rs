@@ -25,11 +25,6 @@ mod route;
 
 use std::hint::black_box;
 
-<<<<<<< HEAD
-=======
-// What those files mean by `crate::model` and `crate::proto`.
-use fanwire::{model, proto};
->>>>>>> proto5
 use gungraun::prelude::*;
 use gungraun::{Callgrind, EventKind};
 

@@ -19,10 +19,6 @@ mod route;
 use std::hint::black_box;
 use std::time::Duration;
 
-<<<<<<< HEAD
-=======
-// What those files mean by `crate::model` and `crate::proto`.
->>>>>>> proto5
 use fanwire::stdx::clock;
 use fanwire::{model, proto};
 
