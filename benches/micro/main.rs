@@ -25,6 +25,8 @@ mod route;
 
 use std::hint::black_box;
 
+// What those files mean by `crate::model` and `crate::proto`.
+use fanwire::{model, proto};
 use gungraun::prelude::*;
 use gungraun::{Callgrind, EventKind};
 
