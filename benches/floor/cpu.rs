@@ -13,7 +13,9 @@ pub(crate) const CLIENT_CPU: usize = 1;
 /// Pins this thread; children inherit it. A machine without that CPU leaves it where it is.
 pub(crate) fn pin_self(cpus: &[usize]) {
     let mut set = CpuSet::new();
-    cpus.iter().for_each(|cpu| set.set(*cpu));
+    for cpu in cpus {
+        set.set(*cpu);
+    }
     let _ = sched_setaffinity(None, &set);
 }
 
@@ -50,7 +52,7 @@ fn thread_run_time_ns(path: &str) -> u64 {
     text.split_ascii_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0)
 }
 
-/// Bytes of user memory that a process has for itself (`Private_Dirty` of smaps_rollup).
+/// Bytes of user memory that a process has for itself (`Private_Dirty` of `smaps_rollup`).
 pub(crate) fn private_size(pid: u32) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
     let line = text.lines().find_map(|line| line.strip_prefix("Private_Dirty:"));

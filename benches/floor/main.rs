@@ -52,7 +52,7 @@ fn main() -> ExitCode {
         ["--client", name, which, address, ref token @ ..] => {
             let scenario = from_environment(scenario::named(name));
             let server = if which == "server" { scenario.server } else { scenario.against };
-            let token = token.first().map(|token| (*token).to_owned());
+            let token = token.first().copied();
             client::run(&scenario, server, address, token);
             return ExitCode::SUCCESS;
         }

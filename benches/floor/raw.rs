@@ -126,6 +126,7 @@ impl Raw {
         };
         let bytes = &input[..size];
         match &mut connection.role {
+            Role::New | Role::Publisher { .. } if bytes.starts_with(b"PING") => self.ping(index),
             Role::New if bytes.starts_with(b"GET ") => {
                 connection.role = Role::Subscriber(None);
                 send_all(&connection.fd, &self.shape.upgrade);
@@ -135,12 +136,10 @@ impl Raw {
             }
             Role::Subscriber(None) => self.subscribe(index, bytes),
             Role::Subscriber(_) => self.pongs(size / PONG_SIZE),
-            Role::New if bytes.starts_with(b"PING") => self.ping(index),
             Role::New => {
                 connection.role = Role::Publisher { partial: Vec::new() };
                 self.publish(index, bytes);
             }
-            Role::Publisher { .. } if bytes.starts_with(b"PING") => self.ping(index),
             Role::Publisher { .. } => self.publish(index, bytes),
         }
     }

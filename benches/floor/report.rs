@@ -32,9 +32,8 @@ impl Report {
         let unit = match scenario.load.kind {
             Kind::Ping => "ping",
             Kind::Connect => "connect",
-            Kind::Paced | Kind::Timed { .. } => "delivery",
             Kind::Flat if scenario.load.topics > 1 => "message",
-            Kind::Flat => "delivery",
+            Kind::Paced | Kind::Timed { .. } | Kind::Flat => "delivery",
         };
         let of = |value: &dyn Fn(&Pair) -> f64| {
             Summary::of(&pairs.iter().map(value).collect::<Vec<f64>>())
@@ -109,7 +108,9 @@ impl Report {
         is_met: Option<bool>,
     ) {
         println!("{name}");
-        lines.iter().for_each(|line| println!("  {line}"));
+        for line in lines {
+            println!("  {line}");
+        }
         self.missed += usize::from(is_met == Some(false));
         let mut entry = entry;
         entry["scenario"] = json!(name);

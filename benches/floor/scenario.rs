@@ -134,7 +134,7 @@ const BASE: Scenario = Scenario {
 };
 
 /// Longest that a round may take; beyond it something is lost.
-pub(crate) const ROUND_TIME_MAX: Duration = Duration::from_secs(60);
+pub(crate) const ROUND_TIME_MAX: Duration = Duration::from_mins(1);
 
 /// How often the broker pings, and so how long a round of pings takes.
 pub(crate) const PING_INTERVAL: Duration = Duration::from_secs(2);

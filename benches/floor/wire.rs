@@ -4,12 +4,12 @@ use serde_json::{Value, json};
 
 use crate::scenario::{Door, Load};
 
-/// Characters of a topic's name: `t` and a number.
+/// Characters of a topic's name up to its number's end: `t` and seven digits.
 pub(crate) const TOPIC_LEN: usize = 8;
 
-/// The name of topic `number`.
+/// The name of topic `number`, 40 bytes.
 pub(crate) fn topic(number: usize) -> String {
-    format!("t{number:07}")
+    format!("t{number:07}/abcdefghij-klmnopqrst-uvwxyzabc")
 }
 
 /// What the raw loop is told: sizes, and the broker's answers to send in its place.
@@ -67,17 +67,23 @@ impl Shape {
 /// Words that compress about as chat does, as a JSON string's characters.
 fn payload(size: usize) -> String {
     let words = ["order", "price", "score", "home", "away", "goal", "minute", "user", "joined"];
-    let mut text: String = (0..size).map(|n| format!("{} ", words[n * n % 7 + n % 3])).collect();
+    let chosen = (0..size).map(|n| words[n * n % 7 + n % 3]);
+    let mut text = chosen.collect::<Vec<_>>().join(" ");
     text.truncate(size.saturating_sub(2));
     text
 }
 
-/// A publish of `load.batch` messages to the topics from `first` on.
-pub(crate) fn request(load: &Load, first: usize, token: Option<&str>) -> Vec<u8> {
+/// A publish of `load.batch` messages to the topics from `first` on; or of one by the Realtime route,
+/// which alone has them compressed.
+pub(crate) fn request(load: &Load, first: usize, token: Option<&str>, compress: bool) -> Vec<u8> {
     let authorization =
         token.map_or(String::new(), |token| format!("Authorization: Bearer {token}\r\n"));
     let data = payload(load.payload_size);
-    let (path, body) = if load.batch == 1 {
+    let (path, body) = if compress {
+        let topic = topic(first);
+        let body = format!("{{\"topic\":\"{topic}\",\"message\":\"{data}\",\"compress\":true}}");
+        ("/api/topics/demo/publish".to_owned(), body)
+    } else if load.batch == 1 {
         (format!("/v1/demo/topics/{}", topic(first)), format!("\"{data}\""))
     } else {
         let message = |n: usize| {

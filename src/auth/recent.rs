@@ -17,14 +17,22 @@ pub(super) type TokenHash = [u8; 32];
 
 /// What the last tokens' hashes were.
 pub(super) struct Recent {
-    places: Vec<(String, TokenHash)>,
+    places: Vec<Known>,
     hasher: foldhash::fast::RandomState,
+}
+
+#[derive(Clone, Default)]
+struct Known {
+    /// Seeded per process, so nobody outside can aim at it.
+    short_hash: u64,
+    token: String,
+    hash: TokenHash,
 }
 
 impl Default for Recent {
     fn default() -> Self {
         Recent {
-            places: vec![(String::new(), [0; 32]); PLACES_COUNT],
+            places: vec![Known::default(); PLACES_COUNT],
             hasher: foldhash::fast::RandomState::default(),
         }
     }
@@ -39,23 +47,29 @@ impl fmt::Debug for Recent {
 impl Recent {
     /// The hash of `token`, which is not empty, if it is known.
     pub(super) fn find(&self, token: &str) -> Option<TokenHash> {
-        let (known, hash) = &self.places[self.place(token)];
-        (known == token).then_some(*hash)
+        let short_hash = self.short_hash(token);
+        let known = &self.places[place(short_hash)];
+        // The bytes are compared only once all 64 bits agree: how long that takes tells nothing to
+        // who does not have the token already.
+        (known.short_hash == short_hash && known.token == token).then_some(known.hash)
     }
 
     /// Notes what the hash of `token` is. Reuses the memory of the token that stood in its place.
     pub(super) fn note(&mut self, token: &str, hash: TokenHash) {
-        let place = self.place(token);
-        let (known, known_hash) = &mut self.places[place];
-        known.clear();
-        known.push_str(token);
-        *known_hash = hash;
+        let short_hash = self.short_hash(token);
+        let known = &mut self.places[place(short_hash)];
+        known.token.clear();
+        known.token.push_str(token);
+        (known.short_hash, known.hash) = (short_hash, hash);
     }
 
-    fn place(&self, token: &str) -> usize {
-        let hash = self.hasher.hash_one(token.as_bytes());
-        usize::try_from(hash % PLACES_COUNT as u64).expect("less than the count")
+    fn short_hash(&self, token: &str) -> u64 {
+        self.hasher.hash_one(token.as_bytes())
     }
+}
+
+fn place(short_hash: u64) -> usize {
+    usize::try_from(short_hash % PLACES_COUNT as u64).expect("less than the count")
 }
 
 #[cfg(test)]

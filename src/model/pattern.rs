@@ -22,6 +22,11 @@ impl Pattern {
         Pattern { negated, parts: fold(body).split('*').map(str::to_owned).collect() }
     }
 
+    /// Whether it is a bare star, which most lists are: every name matches.
+    fn is_all(&self) -> bool {
+        !self.negated && self.parts.len() == 2 && self.parts.iter().all(String::is_empty)
+    }
+
     fn matches_folded(&self, name: &str) -> bool {
         let [first, middle @ .., last] = self.parts.as_slice() else {
             return self.parts[0] == name;
@@ -49,8 +54,10 @@ impl Patterns {
     /// Whether the list lets `name` through: no negated pattern matches, and a positive one does
     /// or there are no positive ones. An empty list lets nothing through.
     pub fn matches(&self, name: &str) -> bool {
-        if self.0.is_empty() {
-            return false;
+        match &self.0[..] {
+            [] => return false,
+            [only] if only.is_all() => return true,
+            _ => {}
         }
         let name = fold(name);
         let mut positive_seen = false;

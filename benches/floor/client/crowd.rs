@@ -91,7 +91,7 @@ impl Crowd {
 
     /// The first frame that subscriber 0 has got and not read.
     pub(crate) fn peek(&self) -> usize {
-        let mut frame = [0; 64 * 1024];
+        let mut frame = [0; 16 * 1024];
         loop {
             match recv(&self.sockets[0], &mut frame[..], RecvFlags::DONTWAIT | RecvFlags::PEEK) {
                 Ok((size, _)) => return size,
@@ -200,7 +200,8 @@ impl Skip {
             let skipped = self.payload.min(bytes.len());
             (self.payload, bytes) = (self.payload - skipped, &bytes[skipped..]);
             let Some((first, rest)) = bytes.split_first() else { break };
-            (bytes, _) = (rest, self.head.push(*first));
+            bytes = rest;
+            self.head.push(*first);
             self.payload = match *self.head {
                 [_, size @ 0..126] => usize::from(size),
                 [_, 126, high, low] => usize::from(u16::from_be_bytes([high, low])),

@@ -18,7 +18,7 @@ use crate::scenario::{Scenario, Server};
 pub(crate) const NS: f64 = 1e9;
 
 /// Runs the client of `server` at `address` to the end of its input.
-pub(crate) fn run(scenario: &Scenario, server: Server, address: &str, token: Option<String>) {
+pub(crate) fn run(scenario: &Scenario, server: Server, address: &str, token: Option<&str>) {
     let address = address.parse().expect("an address");
     let mut rounds = Rounds::new(scenario, server, address, token);
     say(&rounds.learned());

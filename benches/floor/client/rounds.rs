@@ -50,7 +50,7 @@ impl Publisher {
 
     /// Reads once; how many answers that made whole.
     pub(crate) fn read(&mut self) -> usize {
-        let mut bytes = [0; 64 * 1024];
+        let mut bytes = [0; 16 * 1024];
         let size = self.socket.read(&mut bytes).expect("the server answers");
         assert!(size > 0, "the server closed a publisher");
         self.reading.extend_from_slice(&bytes[..size]);
@@ -77,7 +77,7 @@ impl Rounds {
         scenario: &Scenario,
         server: Server,
         address: SocketAddr,
-        token: Option<String>,
+        token: Option<&str>,
     ) -> Rounds {
         let load = scenario.load;
         let (door, is_raw) = match server {
@@ -100,9 +100,10 @@ impl Rounds {
         for (number, publisher) in publishers.iter().enumerate() {
             crowd.watch(&publisher.socket, (crowd.len() + number) as u64);
         }
+        let compress = door == Door::Deflate;
         let run_count = load.topics.div_ceil(load.batch);
         let requests = (0..run_count)
-            .map(|n| wire::request(&load, n * load.batch % load.topics, token.as_deref()));
+            .map(|n| wire::request(&load, n * load.batch % load.topics, token, compress));
         let mut rounds = Rounds {
             load,
             door,
