@@ -51,7 +51,8 @@ impl Shard {
                 }
             }
             if !jobs.is_empty() {
-                self.sender.send(&jobs, results);
+                let call_count = self.sender.send(&jobs, results);
+                self.delivery.counters().send_calls.add(call_count);
             }
         }
         for key in idle {

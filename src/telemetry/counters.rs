@@ -163,6 +163,8 @@ pub struct ShardCounters {
     pub sends: Counter,
     /// Sends of which the kernel took a part.
     pub sends_short: Counter,
+    /// System calls that made the sends: rings entered, or one per send.
+    pub send_calls: Counter,
     /// Sends of which the kernel took nothing (`EAGAIN`).
     pub sends_blocked: Counter,
     /// Connections closed because their outbound queue met its limit.

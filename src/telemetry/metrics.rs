@@ -46,7 +46,7 @@ pub fn render(
 
 type Metric<T> = (&'static str, &'static str, fn(&ShardCounters) -> &T);
 
-const COUNTERS: [Metric<Counter>; 15] = [
+const COUNTERS: [Metric<Counter>; 16] = [
     ("fanwire_accepts_shed_total", "Sockets closed at the accept: shard full.", |s| {
         &s.accepts_shed
     }),
@@ -54,6 +54,11 @@ const COUNTERS: [Metric<Counter>; 15] = [
     ("fanwire_received_bytes_total", "Bytes read from clients.", |s| &s.bytes_received),
     ("fanwire_sent_bytes_total", "Bytes the kernel took for clients.", |s| &s.bytes_sent),
     ("fanwire_sends_total", "Sends submitted to the kernel.", |s| &s.sends),
+    (
+        "fanwire_send_calls_total",
+        "System calls that made them: rings entered, or one per send.",
+        |s| &s.send_calls,
+    ),
     ("fanwire_sends_short_total", "Sends taken in part.", |s| &s.sends_short),
     ("fanwire_sends_blocked_total", "Sends of which nothing was taken.", |s| &s.sends_blocked),
     ("fanwire_slow_consumers_total", "Connections closed as slow consumers.", |s| {

@@ -45,7 +45,7 @@ impl RingSender {
         Ok(RingSender { ring, headers: Vec::with_capacity(BATCH_LEN_MAX) })
     }
 
-    pub(super) fn send(&mut self, jobs: &[Job<'_>], results: &mut Vec<SendResult>) {
+    pub(super) fn send(&mut self, jobs: &[Job<'_>], results: &mut Vec<SendResult>) -> u64 {
         self.headers.clear();
         results.resize(jobs.len(), Err(Errno::INPROGRESS));
         for (index, job) in jobs.iter().enumerate() {
@@ -56,7 +56,7 @@ impl RingSender {
             unsafe { self.ring.submission().push(&entry) }
                 .expect("the ring has BATCH_LEN_MAX entries and the batch is no longer");
         }
-        self.wait_all(jobs.len(), results);
+        self.wait_all(jobs.len(), results)
     }
 
     fn entry(&mut self, job: &Job<'_>) -> squeue::Entry {
@@ -81,9 +81,12 @@ impl RingSender {
         }
     }
 
-    fn wait_all(&mut self, count: usize, results: &mut [SendResult]) {
+    /// Enters the ring until all are done; how often.
+    fn wait_all(&mut self, count: usize, results: &mut [SendResult]) -> u64 {
         let mut completed = 0;
+        let mut enter_count = 0;
         while completed < count {
+            enter_count += 1;
             match self.ring.submit_and_wait(count - completed) {
                 Ok(_) => {}
                 Err(error)
@@ -106,5 +109,6 @@ impl RingSender {
                 completed += 1;
             }
         }
+        enter_count
     }
 }

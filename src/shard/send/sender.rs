@@ -13,15 +13,21 @@ pub(in crate::shard) enum Sender {
 }
 
 impl Sender {
-    /// Sends every job of the batch (at most [`BATCH_LEN_MAX`]) and writes one result each.
-    pub(in crate::shard) fn send(&mut self, jobs: &[Job<'_>], results: &mut Vec<SendResult>) {
+    /// Sends every job of the batch (at most [`BATCH_LEN_MAX`]) and writes one result each; how many
+    /// system calls that took.
+    pub(in crate::shard) fn send(
+        &mut self,
+        jobs: &[Job<'_>],
+        results: &mut Vec<SendResult>,
+    ) -> u64 {
         assert!(jobs.len() <= BATCH_LEN_MAX, "the caller cuts batches");
         results.clear();
-        match self {
+        let call_count = match self {
             Sender::Ring(ring) => ring.send(jobs, results),
             Sender::Direct(direct) => direct.send(jobs, results),
-        }
+        };
         assert_eq!(results.len(), jobs.len(), "every send has its result");
+        call_count
     }
 }
 
@@ -56,8 +62,9 @@ mod tests {
                 Job { fd: a.as_fd(), parts: Parts::One(b"zero ") },
                 Job { fd: a.as_fd(), parts: many },
             ];
-            sender.send(&jobs, &mut results);
+            let call_count = sender.send(&jobs, &mut results);
             assert_eq!(results, [Ok(5), Ok(13)]);
+            assert!((1..=2).contains(&call_count), "{call_count} calls for two sends");
             let mut read = [0; 18];
             b.read_exact(&mut read).unwrap();
             assert_eq!(&read, b"zero one two three");
