@@ -7,8 +7,9 @@ use fanwire::stdx::clock;
 use rustix::time::Timespec;
 use serde_json::{Value, json};
 
+use super::conversation::played;
 use super::crowd::{Crowd, subscribe};
-use super::{played, timed};
+use super::timed;
 use crate::scenario::{Door, Kind, Load, PING_INTERVAL, ROUND_TIME_MAX, Scenario, Server};
 use crate::wire;
 

@@ -9,7 +9,7 @@ use fanwire::stdx::clock;
 use rustix::net::{RecvFlags, recv};
 use rustix::time::Timespec;
 
-use super::NS;
+use super::conversation::NS;
 use super::crowd::Crowd;
 use super::rounds::Publisher;
 use crate::scenario::Door;

@@ -41,16 +41,5 @@ pub(super) enum Parts<'a> {
     Many(SmallVec<[IoSlice<'a>; 4]>),
 }
 
-impl Parts<'_> {
-    /// Bytes in all.
-    pub(super) fn size(&self) -> u32 {
-        let size = match self {
-            Parts::One(bytes) => bytes.len(),
-            Parts::Many(parts) => parts.iter().map(|part| part.len()).sum(),
-        };
-        u32::try_from(size).expect("queues are limited far below 4 GiB")
-    }
-}
-
 /// What became of one send: bytes taken by the kernel, or its error.
 pub(super) type SendResult = Result<usize, rustix::io::Errno>;

@@ -1,6 +1,6 @@
 //! The choice between the send back ends, and the contract both keep.
 
-use super::{BATCH_LEN_MAX, DirectSender, Job, RingSender, SendResult};
+use super::{BATCH_LEN_MAX, DirectSender, Job, Parts, RingSender, SendResult};
 
 /// A way to send a batch.
 #[derive(Debug)]
@@ -31,6 +31,17 @@ impl Sender {
     }
 }
 
+impl Parts<'_> {
+    /// Bytes in all.
+    pub(in crate::shard) fn size(&self) -> u32 {
+        let size = match self {
+            Parts::One(bytes) => bytes.len(),
+            Parts::Many(parts) => parts.iter().map(|part| part.len()).sum(),
+        };
+        u32::try_from(size).expect("queues are limited far below 4 GiB")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
@@ -39,7 +50,6 @@ mod tests {
 
     use std::io::IoSlice;
 
-    use super::super::Parts;
     use super::*;
 
     fn senders() -> Vec<Sender> {
