@@ -140,8 +140,8 @@ impl Subscriber {
             for (number, (event, expected)) in events.iter().zip(expected).enumerate() {
                 assert!(event.data == expected.event, "{what}: event {number} differs");
             }
-            let wire: String =
-                expected.iter().map(|one| format!("data: {}\n\n", one.event)).collect();
+            let blocks = expected.iter().flat_map(|one| ["data: ", &one.event, "\n\n"]);
+            let wire: String = blocks.collect();
             assert!(without_ids(got) == wire, "{what}: the stream differs");
         } else {
             let mut rest = got;
