@@ -25,6 +25,9 @@ const EDGES: [usize; 8] = [0, 1, 125, 126, 127, 65_535, 65_536, 1 << 20];
 const RANDOM_COUNT: usize = 6;
 const RANDOM_SIZE_MAX: usize = 200 << 10;
 
+/// A reader's small window. Below a loopback segment (64 KiB) the kernel sends by its persist timer.
+const WINDOW_SIZE: usize = 128 << 10;
+
 const TOPICS: [&str; 2] = ["d/0", "d/1"];
 
 /// The last message. Other payloads have no lower-case letters, so nothing looks like it.
@@ -100,7 +103,7 @@ impl Subscriber {
     fn open(broker: &Broker, topic: usize, is_stream: bool, pace: Pace) -> Subscriber {
         let socket = broker.connect();
         if pace != Pace::Eager {
-            SockRef::from(&socket).set_recv_buffer_size(4096).expect("a TCP socket");
+            SockRef::from(&socket).set_recv_buffer_size(WINDOW_SIZE).expect("a TCP socket");
         }
         let own = socket.try_clone().expect("a socket");
         if is_stream {
@@ -120,15 +123,20 @@ impl Subscriber {
             Pace::Nibbling => 700,
             Pace::Late => 20_000,
         };
-        let end = if self.is_stream { format!("{END}\n\n") } else { format!("\"{END}\"}}") };
         let (mut random, mut piece, mut all) = (Random(most as u64), vec![0; most], Vec::new());
-        while !all.ends_with(end.as_bytes()) {
+        while !self.is_end(&all) {
             let size = self.socket.read(&mut piece[..=random.below(most)]);
             let size = size.expect("more, or the end");
             assert!(size > 0, "closed before the last message");
             all.extend_from_slice(&piece[..size]);
         }
         all
+    }
+
+    /// Whether the last message stands there whole; an event's id may follow its data.
+    fn is_end(&self, got: &[u8]) -> bool {
+        let tail = String::from_utf8_lossy(&got[got.len().saturating_sub(100)..]);
+        tail.contains(END) && tail.ends_with(if self.is_stream { "\n\n" } else { "\"}" })
     }
 
     fn check(&self, got: &[u8], expected: &[Expected], what: &str) {
@@ -154,10 +162,10 @@ impl Subscriber {
     }
 }
 
-/// An event stream without the lines that differ from run to run.
+/// An event stream without comments and the lines that differ from run to run.
 fn without_ids(stream: &[u8]) -> String {
     let text = std::str::from_utf8(stream).expect("event streams are UTF-8");
-    let differs = |line: &&str| line.starts_with("id:") || line.starts_with("retry:");
+    let differs = |line: &&str| ["id:", "retry:", ":"].iter().any(|start| line.starts_with(start));
     text.split_inclusive('\n').filter(|line| !differs(line)).collect()
 }
 
@@ -341,10 +349,10 @@ fn full_socket_buffers_lose_and_reorder_nothing() {
         (0, true, Pace::Nibbling),
     ];
     for (setup, seed) in setups().into_iter().zip(11..) {
-        let setup = setup.with("SHARDS_SOCKET_SEND_SIZE", "16KiB");
+        let setup = setup.with("SHARDS_SOCKET_SEND_SIZE", "128KiB");
         let metrics = play(&setup, seed, &subscribers).metrics();
-        for name in ["fanwire_sends_blocked_total", "fanwire_sends_short_total"] {
-            assert!(metrics.count(name, &[]) > 0, "{setup:?}: {name} has no count");
-        }
+        let short = metrics.count("fanwire_sends_short_total", &[]);
+        let blocked = metrics.count("fanwire_sends_blocked_total", &[]);
+        assert!(short + blocked > 0, "{setup:?}: every send found room");
     }
 }
