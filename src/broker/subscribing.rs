@@ -40,7 +40,7 @@ impl Broker {
         let local = self.local_topic(TopicKey { app, name: topic }, outlet);
         if self.is_on(session, local) {
             let loss = (*from != StartFrom::Now).then_some(LossReason::AlreadySubscribed);
-            self.answer_when_registered(session, ticket, local, loss, outlet);
+            self.answer_when_registered(session, ticket, local, loss, true, outlet);
             return SubscribeOutcome::Accepted;
         }
         if count >= subscriptions_max {
@@ -53,9 +53,9 @@ impl Broker {
             start => start,
         };
         match start {
-            Start::Now => self.answer_when_registered(session, ticket, local, None, outlet),
+            Start::Now => self.answer_when_registered(session, ticket, local, None, false, outlet),
             Start::Lost(reason) => {
-                self.answer_when_registered(session, ticket, local, Some(reason), outlet);
+                self.answer_when_registered(session, ticket, local, Some(reason), false, outlet);
             }
             Start::Latest | Start::After(..) => {
                 let (topics, page) = (SmallVec::from([local]), PageSize::default());
@@ -105,7 +105,7 @@ impl Broker {
                 }
             };
             for local in topics {
-                self.answer_when_registered(session, 0, local, loss, outlet);
+                self.answer_when_registered(session, 0, local, loss, false, outlet);
             }
         }
     }
@@ -157,21 +157,24 @@ impl Broker {
         })
     }
 
-    /// Joins and answers once the home has registered this shard.
+    /// Joins, unless the session `is_on` the topic as the caller has seen, and answers; both once the
+    /// home has registered this shard.
     fn answer_when_registered(
         &mut self,
         session: Key,
         ticket: u32,
         local: Key,
         loss: Option<LossReason>,
+        is_on: bool,
         outlet: &mut impl Outlet,
     ) {
+        debug_assert_eq!(is_on, self.is_on(session, local), "a scan of all its subscriptions");
         if self.topic(local).interest != Interest::Registered {
             self.under_way(session).pending.push(local);
             self.topic_mut(local).waiting.push(Waiter { session, ticket, loss });
             return;
         }
-        if !self.is_on(session, local) {
+        if !is_on {
             // What is owed to others may make a session fall behind that is on a topic of this lane.
             self.deliver_run(local, outlet);
             if !self.join_catching(session, local, outlet) {
@@ -264,7 +267,8 @@ impl Broker {
             if let Some(under_way) = &mut state.under_way {
                 under_way.pending.retain(|waiting| *waiting != local);
             }
-            self.answer_when_registered(session, ticket, local, loss, outlet);
+            let is_on = self.is_on(session, local);
+            self.answer_when_registered(session, ticket, local, loss, is_on, outlet);
         }
         self.drop_if_deserted(local, outlet);
     }

@@ -333,18 +333,32 @@ impl Shard {
         let mut ready = std::mem::take(&mut self.ready);
         ready.clear();
         self.readiness.poll(&mut ready);
-        for event in &ready {
-            match event.source {
-                Source::Listener => self.accept(),
-                // What it announces is in the inbox, which every turn drains.
-                Source::Wake => {}
-                Source::Connection(key) => self.note_ready(key, *event),
-            }
+        if self.note_all_ready(&ready) {
+            self.accept();
+            // What was accepted is ready at once, to be written and mostly to be read: a second look
+            // spares it a turn of its own. Whoever still waits at the listener is told of again.
+            ready.clear();
+            self.readiness.poll(&mut ready);
+            self.note_all_ready(&ready);
         }
         self.ready = ready;
         if self.accept_resumes.is_some_and(|at| at <= clock::now()) {
             self.resume_accepting();
         }
+    }
+
+    /// Notes which connections are ready; whether the listener is.
+    fn note_all_ready(&mut self, ready: &[Ready]) -> bool {
+        let mut has_arrivals = false;
+        for event in ready {
+            match event.source {
+                Source::Listener => has_arrivals = true,
+                // What it announces is in the inbox, which every turn drains.
+                Source::Wake => {}
+                Source::Connection(key) => self.note_ready(key, *event),
+            }
+        }
+        has_arrivals
     }
 
     fn note_ready(&mut self, key: Key, event: Ready) {

@@ -13,6 +13,9 @@ use crate::stdx::slab::Key;
 /// The ticket that a resume's subscribes carry.
 pub(super) const RESUME_TICKET: u32 = 1;
 
+/// Bytes that hold an ordinary welcome, so that it is written without growing.
+const WELCOME_SIZE: usize = 256;
+
 impl Delivery {
     /// Answers a subscribe.
     pub(super) fn tell_subscribed(
@@ -85,12 +88,13 @@ impl Delivery {
         let app_id = &self.applications.get(door.app).id;
         let position = door.positions.then_some(at);
         let (name, peer) = (topic.as_str(), connection.peer);
-        let mut envelope = Vec::new();
+        let mut envelope = Vec::with_capacity(WELCOME_SIZE);
         realtime::welcome(&mut envelope, name, id, app_id, peer, position, recovery);
         let was_welcomed = std::mem::replace(&mut door.welcomed, true);
+        let has_input = !connection.unread.is_empty() || connection.flags.readable;
         self.append_text(key, &envelope);
-        if !was_welcomed {
-            // Commands that came with the handshake have waited for the session's welcome.
+        if has_input && !was_welcomed {
+            // Commands that came behind the handshake have waited for the session's welcome.
             self.read_again(key);
         }
     }

@@ -89,10 +89,9 @@ pub fn welcome(
 ) {
     out.extend_from_slice(b"{\"topic\":");
     json::escape_into(out, topic);
-    let _ = write!(
-        out,
-        ",\"messageType\":\"welcome\",\"data\":{{\"connection\":{{\"id\":\"{connection}\",\"appId\":"
-    );
+    out.extend_from_slice(b",\"messageType\":\"welcome\",\"data\":{\"connection\":{\"id\":\"");
+    out.extend_from_slice(connection.text().as_bytes());
+    out.extend_from_slice(b"\",\"appId\":");
     json::escape_into(out, app_id);
     let _ = write!(out, ",\"remoteAddress\":\"{}\"}}", peer.ip().to_canonical());
     if let Some(Recovery { loss, count }) = recovery {

@@ -29,6 +29,9 @@ pub(super) const BAD_FORMAT: &str = "Invalid message format!";
 /// Every session's first topic (protocols.md §1.3).
 pub(super) const MAIN: &str = "main";
 
+/// Bytes that hold the response to an upgrade and the welcome behind it, which leave together.
+const OPENING_SIZE: usize = 512;
+
 impl Shard {
     /// `GET /apps/{app}`: upgrades to a WebSocket; the welcome follows once `main` is registered.
     pub(super) fn upgrade(
@@ -67,7 +70,10 @@ impl Shard {
             return Err(Refused::new(Refusal::BadHandshake, detail));
         }
         let window = accepted.window();
-        connection.outbound.append(|out| accepted.append_response(out));
+        connection.outbound.append(|out| {
+            out.reserve(OPENING_SIZE);
+            accepted.append_response(out);
+        });
         connection.outbound_size_max = u32::try_from(limits.outbound_size_max).unwrap_or(u32::MAX);
         connection.expires_s = expires_s;
         connection.door = Door::WebSocket(WebSocketDoor {
