@@ -97,17 +97,18 @@ mod tests {
         );
     }
 
+    #[track_caller]
+    fn check(settings: &Settings, stream: &str, publish: &str, expected: &[&str]) {
+        let problems = paths(stream, publish).problems(settings);
+        assert_eq!(problems.len(), expected.len(), "{problems:?}");
+        for (problem, words) in problems.iter().zip(expected) {
+            assert!(problem.contains(words), "{problem}");
+        }
+    }
+
     #[test]
     fn what_cannot_be_done_is_named() {
         let raw = || Settings { door: Door::SseRaw, topics: 2, ..example() };
-        #[track_caller]
-        fn check(settings: &Settings, stream: &str, publish: &str, expected: &[&str]) {
-            let problems = paths(stream, publish).problems(settings);
-            assert_eq!(problems.len(), expected.len(), "{problems:?}");
-            for (problem, words) in problems.iter().zip(expected) {
-                assert!(problem.contains(words), "{problem}");
-            }
-        }
         check(&raw(), "/s/{topic}", "/p/{topic}", &[]);
         check(&raw(), "/s/{topics}", "", &[]);
         check(&raw(), "", "/p", &["--publish-path must hold {topic} once"]);

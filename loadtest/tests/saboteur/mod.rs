@@ -300,10 +300,8 @@ fn respond_foreign(mut stream: &TcpStream, number: u64) -> bool {
     let status = ["200 OK", "201 Created", "202 Accepted"][usize::try_from(number % 3).unwrap()];
     let body = "queued messages: 1\r\n";
     let ends = number == ENDLESS;
-    let framing = match ends {
-        true => String::new(),
-        false => format!("Content-Length: {}\r\n", body.len()),
-    };
+    let length = format!("Content-Length: {}\r\n", body.len());
+    let framing = if ends { "" } else { &length };
     let text = format!("HTTP/1.1 {status}\r\nContent-Type: text/plain\r\n{framing}\r\n{body}");
     let _ = stream.write_all(text.as_bytes());
     if ends {
