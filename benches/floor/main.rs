@@ -5,6 +5,9 @@
 //! begin so; `-- --list` names them. `--pairs N` and `--subscribers N` change what a scenario says,
 //! `--json FILE` is where the figures go (`target/floor.json`).
 //!
+//! `other --url http://HOST:PORT [--pid PID] [--stream-path '/sub/{topic}'] [--publish-path
+//! '/pub/{topic}']` drives another broker through the load test, and then ours: see `other.rs`.
+//!
 //! Both servers of a scenario run at once, pinned to one CPU, each with a client process of its own,
 //! pinned to the other. They are measured in turns (ABAB), so that what the machine does to one it
 //! does to the other. CPU is the server process's own run time
@@ -17,6 +20,7 @@ mod client;
 mod counts;
 mod cpu;
 mod memory;
+mod other;
 mod raw;
 mod report;
 mod scenario;
@@ -27,9 +31,13 @@ mod wire;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use other::Other;
 use report::{Pair, Report};
 use scenario::{ALL, Scenario, Server};
 use servers::Side;
+
+/// The name of the comparison with another broker.
+const OTHER: &str = "other";
 
 /// What the command line asks for.
 #[derive(Default)]
@@ -39,6 +47,14 @@ struct Wanted {
     subscribers: Option<usize>,
     json: Option<PathBuf>,
     is_list: bool,
+    other: Other,
+}
+
+impl Wanted {
+    /// Another broker has no part in a run of everything: only its name asks for it.
+    fn is_other(&self) -> bool {
+        self.names.iter().any(|name| name == OTHER)
+    }
 }
 
 fn main() -> ExitCode {
@@ -79,10 +95,18 @@ fn read(arguments: &[String]) -> Result<Wanted, String> {
             "--list" => wanted.is_list = true,
             "--pairs" => wanted.pairs = Some(number(value()?)?),
             "--subscribers" => wanted.subscribers = Some(number(value()?)?),
+            "--url" => wanted.other.url = Some(value()?.clone()),
+            "--pid" => wanted.other.pid = Some(value()?.clone()),
+            "--stream-path" => wanted.other.stream_path = Some(value()?.clone()),
+            "--publish-path" => wanted.other.publish_path = Some(value()?.clone()),
             "--json" => wanted.json = Some(value()?.into()),
             name if !name.starts_with('-') => wanted.names.push(name.to_owned()),
             _ => return Err(format!("unknown argument {argument}")),
         }
+    }
+    wanted.other.subscribers = wanted.subscribers;
+    if wanted.other.url.is_some() && !wanted.is_other() {
+        return Err("--url belongs to the scenario `other`".to_owned());
     }
     Ok(wanted)
 }
@@ -104,7 +128,7 @@ fn run(wanted: &Wanted) -> ExitCode {
     };
     if wanted.is_list {
         let names = ALL.iter().map(|scenario| scenario.name).chain(extra);
-        names.for_each(|name| println!("{name}"));
+        names.chain([OTHER]).for_each(|name| println!("{name}"));
         return ExitCode::SUCCESS;
     }
     let mut report = Report::default();
@@ -121,6 +145,12 @@ fn run(wanted: &Wanted) -> ExitCode {
             "memory-sse" => memory::measure(name, scenario::Door::EventStream, &mut report),
             _ => memory::measure(name, scenario::Door::WebSocket, &mut report),
         }
+    }
+    if wanted.is_other()
+        && let Err(problem) = other::compare(&wanted.other, &mut report)
+    {
+        eprintln!("{problem}");
+        return ExitCode::FAILURE;
     }
     let path = wanted.json.clone().unwrap_or_else(|| "target/floor.json".into());
     report.finish(&path)

@@ -89,7 +89,8 @@ pub(crate) struct Scenario {
     pub(crate) pairs: usize,
 }
 
-const RING: Setup =
+/// The broker as it is by itself: one shard, WebSocket.
+pub(crate) const RING: Setup =
     Setup { door: Door::WebSocket, driver: "auto", send: "auto", shards: 1, token: None };
 const DIRECT: Setup = Setup { send: "direct", ..RING };
 const EPOLL: Setup = Setup { driver: "epoll", send: "direct", ..RING };
@@ -123,7 +124,8 @@ const LATENCY: Load = Load {
     ..PACED
 };
 
-const BASE: Scenario = Scenario {
+/// What scenarios say when they say nothing else.
+pub(crate) const BASE: Scenario = Scenario {
     name: "",
     server: Server::Broker(RING),
     against: Server::Raw,

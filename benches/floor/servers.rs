@@ -88,7 +88,7 @@ impl Side {
         let greeting = process.line();
         let address = match server {
             Server::Raw => format!("127.0.0.1:{greeting}"),
-            Server::Broker(_) => greeting.rsplit("//").next().unwrap_or_default().to_owned(),
+            Server::Broker(_) => address_in(&greeting),
         };
         let mut command = this_program();
         let which = if server == scenario.server { "server" } else { "against" };
@@ -139,6 +139,33 @@ impl Side {
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
+}
+
+/// A broker whose client is another program.
+pub(crate) struct Broker {
+    process: Process,
+    /// `HOST:PORT`.
+    pub(crate) address: String,
+    _folder: Folder,
+}
+
+impl Broker {
+    pub(crate) fn start(scenario: &Scenario, setup: Setup) -> Broker {
+        let folder = Folder::new();
+        let _ = folder.configure(scenario, setup.token);
+        let mut process = start_broker(scenario, setup, &folder.config());
+        let address = address_in(&process.line());
+        Broker { process, address, _folder: folder }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.child.id()
+    }
+}
+
+/// The address in a broker's first line.
+fn address_in(greeting: &str) -> String {
+    greeting.rsplit("//").next().unwrap_or_default().to_owned()
 }
 
 /// This program again, in another role.

@@ -97,8 +97,9 @@ pub(crate) fn settings(settings: &Settings) -> Result<(), String> {
         (!has_crowd || storm.quiet_s > 0.0, "--quiet must be above 0".to_owned()),
         (!has_crowd || storm.ratio_max >= 1.0, "--ratio-max must be at least 1".to_owned()),
     ];
-    let wrong: Vec<String> =
+    let mut wrong: Vec<String> =
         rules.into_iter().filter(|(holds, _)| !holds).map(|(_, message)| message).collect();
+    wrong.extend(settings.paths.problems(settings));
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
 }
 

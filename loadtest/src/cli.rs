@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::paths::Paths;
 use crate::report::Report;
 use crate::settings::{
     Door, Farewell, PublishDoor, RecoverSettings, Scenario, Settings, StormSettings,
@@ -94,6 +95,8 @@ struct Options {
     /// How messages are published.
     #[arg(long, value_enum, default_value = "native")]
     publish_door: PublishDoor,
+    #[command(flatten)]
+    paths: Paths,
     /// Subscribers; storm and recover: connections of the crowd [default: 10000 for `recover`, 0 for
     /// `publish`, else 1000].
     #[arg(long, short = 'n')]
@@ -357,6 +360,7 @@ impl Options {
             scenario,
             door: self.door,
             publish_door: self.publish_door,
+            paths: self.paths,
             target,
             host,
             app: self.app,

@@ -59,6 +59,7 @@ pub fn compare(before: &Report, after: &Report, threshold: f64) -> Result<Compar
     let differs = [
         ("door", a.door != b.door),
         ("publish door", a.publish_door != b.publish_door),
+        ("paths", a.paths != b.paths),
         ("subscribers", a.subscribers != b.subscribers),
         ("storm", a.storm != b.storm),
         ("topics", a.topics != b.topics),

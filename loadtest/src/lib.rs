@@ -61,6 +61,7 @@ mod link;
 pub mod live;
 pub mod marker;
 pub mod memory;
+pub mod paths;
 pub mod publish_connection;
 pub mod publisher;
 pub mod recover;

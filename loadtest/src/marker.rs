@@ -73,6 +73,12 @@ impl Codec {
         self.size
     }
 
+    /// Whether a test message stands somewhere in this text, of whatever run or size.
+    #[must_use]
+    pub fn has_tag(text: &[u8]) -> bool {
+        memchr::memmem::find(text, TAG).is_some()
+    }
+
     /// Appends the text of `marker`.
     pub fn encode(&self, marker: &Marker, out: &mut Vec<u8>) {
         out.extend_from_slice(TAG);

@@ -24,6 +24,16 @@ pub struct PublishConnection<R> {
     in_flight: VecDeque<R>,
     body: Option<Body>,
     is_waiting: bool,
+    framing: AnswerFraming,
+}
+
+/// Which answers are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerFraming {
+    /// Their bodies say where they end.
+    Delimited,
+    /// Also those whose bodies end with the connection, RFC 9112 §6.3: their heads say enough.
+    Any,
 }
 
 /// An answer whose body is still being read.
@@ -56,7 +66,12 @@ impl<R> PublishConnection<R> {
     ///
     /// # Errors
     /// When the server cannot be reached.
-    pub fn open(target: SocketAddr, token: u64, epoll: &Epoll) -> io::Result<PublishConnection<R>> {
+    pub fn open(
+        target: SocketAddr,
+        token: u64,
+        epoll: &Epoll,
+        framing: AnswerFraming,
+    ) -> io::Result<PublishConnection<R>> {
         let mut connection = PublishConnection {
             target,
             token,
@@ -66,6 +81,7 @@ impl<R> PublishConnection<R> {
             in_flight: VecDeque::new(),
             body: None,
             is_waiting: false,
+            framing,
         };
         connection.reopen(epoll)?;
         Ok(connection)
@@ -161,7 +177,7 @@ impl<R> PublishConnection<R> {
 
     fn next_answer(&mut self) -> Result<Option<Answer<R>>, &'static str> {
         if self.body.is_none() {
-            let Some(head) = response::parse(&self.tail)? else { return Ok(None) };
+            let Some(mut head) = response::parse(&self.tail)? else { return Ok(None) };
             self.tail.drain(..head.size);
             if (100..200).contains(&head.status) {
                 return self.next_answer();
@@ -169,6 +185,10 @@ impl<R> PublishConnection<R> {
             let remaining = match head.framing {
                 Framing::Length(length) => length,
                 Framing::Chunked => 0,
+                Framing::UntilClose if self.framing == AnswerFraming::Any => {
+                    head.closes = true;
+                    0
+                }
                 Framing::UntilClose => return Err("an answer without a length"),
             };
             let (chunked, excerpt) = (Chunked::default(), Vec::new());

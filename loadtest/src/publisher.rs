@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::latency::Latency;
 use crate::ledger::TopicLedger;
 use crate::marker::Marker;
-use crate::publish_connection::{Answer, PublishConnection};
+use crate::publish_connection::{Answer, AnswerFraming, PublishConnection};
 use crate::run::per;
 use crate::settings::{PublishDoor, Scenario, Settings};
 use crate::shared::Counters;
@@ -117,8 +117,12 @@ impl<'a> Publisher<'a> {
     ) -> io::Result<Publisher<'a>> {
         let epoll = Epoll::new()?;
         let count = settings.publish_connections;
+        let framing = match settings.paths.publish {
+            Some(_) => AnswerFraming::Any,
+            None => AnswerFraming::Delimited,
+        };
         let connections = (0..u64::from(count))
-            .map(|token| PublishConnection::open(settings.target, token, &epoll))
+            .map(|token| PublishConnection::open(settings.target, token, &epoll, framing))
             .collect::<io::Result<Vec<_>>>()?;
         let outcome = Outcome {
             ledgers: vec![TopicLedger::default(); settings.topics as usize],

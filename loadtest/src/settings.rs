@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+use crate::paths::Paths;
 use crate::token::TokenSettings;
 
 /// What a run does.
@@ -169,6 +170,9 @@ pub struct Settings {
     pub door: Door,
     /// How messages are published.
     pub publish_door: PublishDoor,
+    /// Paths of a broker that is not Fanwire.
+    #[serde(default)]
+    pub paths: Paths,
     /// Where the server is.
     pub target: SocketAddr,
     /// `Host` header.
@@ -330,6 +334,7 @@ pub(crate) fn example() -> Settings {
         scenario: Scenario::Fanout,
         door: Door::Ws,
         publish_door: PublishDoor::Native,
+        paths: Paths::default(),
         target: SocketAddr::from(([127, 0, 0, 1], 8480)),
         host: "127.0.0.1:8480".into(),
         app: "demo".into(),

@@ -6,6 +6,7 @@
 
 use crate::context::Context;
 use crate::inbox::Taken;
+use crate::marker::Codec;
 use crate::memory::Memory;
 use crate::settings::Door;
 use crate::track::Track;
@@ -213,9 +214,13 @@ impl Subscriber {
     }
 
     fn event(&mut self, event: &sse::Event<'_>, now_ns: u64, context: &mut Context<'_>) {
+        let is_foreign = context.settings.paths.stream.is_some();
         match event.data {
             None => {}
-            Some(data) if event.name == Some(b"lost") => {
+            Some(data) if is_foreign && !carries_message(event.name, data) => {
+                context.inbox.tally.other_frames += 1;
+            }
+            Some(data) if !is_foreign && event.name == Some(b"lost") => {
                 let (inbox, tracks) = (&mut context.inbox, &mut self.tracks);
                 inbox.take_lost(self.number, tracks, &data.joined(), now_ns);
             }
@@ -385,6 +390,13 @@ impl Subscriber {
         }
         self.phase = if left == 1 { Phase::Live } else { Phase::Topics(left - 1) };
     }
+}
+
+/// Another broker may speak of itself in events that it names; what carries a test message is judged
+/// whatever its name.
+fn carries_message(name: Option<&[u8]>, data: sse::Data<'_>) -> bool {
+    let (sse::Data::Line(bytes) | sse::Data::Block(bytes)) = data;
+    name.is_none_or(|name| name == b"message") || Codec::has_tag(bytes)
 }
 
 /// RFC 6455 §5.5.1: two bytes of code, then a reason.

@@ -42,8 +42,7 @@ pub fn subscribe(
             let path = format!("/apps/{app}{mark}{}", query.join("&"));
             return websocket(&path, host, settings.deflate);
         }
-        Door::Sse => format!("/v1/{app}/events?topics={}", topics()),
-        Door::SseRaw => format!("/v1/{app}/events?topics={}&format=raw", topics()),
+        Door::Sse | Door::SseRaw => event_stream_path(settings, &topics()),
         Door::Buzz => match &settings.secret {
             Some(secret) => format!("/?secret={secret}&channels={}", topics()),
             None => format!("/?channels={}", topics()),
@@ -57,6 +56,12 @@ pub fn subscribe(
          Cache-Control: no-store\r\n{bearer}{last}\r\n"
     )
     .into_bytes()
+}
+
+fn event_stream_path(settings: &Settings, topics: &str) -> String {
+    let format = if settings.door == Door::SseRaw { "&format=raw" } else { "" };
+    let own = || format!("/v1/{}/events?topics={topics}{format}", settings.app);
+    settings.paths.stream_of(topics).unwrap_or_else(own)
 }
 
 fn websocket(path: &str, host: &str, deflate: bool) -> Vec<u8> {
@@ -102,6 +107,7 @@ pub struct Publishes {
     compress: bool,
     /// Request line up to the topic (native) or whole head up to `Content-Length` (others).
     before: String,
+    /// From behind the topic to the value of `Content-Length`.
     after: String,
     body: Vec<u8>,
 }
@@ -111,18 +117,20 @@ impl Publishes {
     #[must_use]
     pub fn new(settings: &Settings) -> Publishes {
         let app = &settings.app;
-        let before = match settings.publish_door {
-            PublishDoor::Native => format!("POST /v1/{app}/topics/"),
-            PublishDoor::Batch => format!("POST /v1/{app}/publish"),
-            PublishDoor::Realtime => format!("POST /api/topics/{app}/publish"),
-            PublishDoor::Buzz => "POST /".to_owned(),
+        let own = match settings.publish_door {
+            PublishDoor::Native => format!("/v1/{app}/topics/"),
+            PublishDoor::Batch => format!("/v1/{app}/publish"),
+            PublishDoor::Realtime => format!("/api/topics/{app}/publish"),
+            PublishDoor::Buzz => "/".to_owned(),
         };
+        let (before, behind) = settings.paths.publish_parts().unwrap_or((&own, ""));
+        let before = format!("POST {before}");
         let secret = match (&settings.secret, settings.publish_door) {
             (Some(secret), PublishDoor::Buzz) => format!("X-Secret: {secret}\r\n"),
             _ => String::new(),
         };
         let after = format!(
-            " HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n{}{secret}Content-Length: ",
+            "{behind} HTTP/1.1\r\nHost: {}\r\nContent-Type: application/json\r\n{}{secret}Content-Length: ",
             settings.host,
             bearer(settings.publish_token.as_deref()),
         );
@@ -193,6 +201,7 @@ impl Publishes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::paths::Paths;
     use crate::settings::example;
     use serde_json::Value;
 
@@ -240,6 +249,21 @@ mod tests {
             let line = format!("GET /apps/demo?access_token={shown} HTTP/1.1\r\n");
             assert!(text.starts_with(&line), "{text}");
         }
+    }
+
+    #[test]
+    fn other_brokers_have_paths_of_their_own() {
+        let (stream, publish) = (Some("/sub/{topics}?a=1".into()), Some("/pub/{topic}?b=2".into()));
+        let door = Door::SseRaw;
+        let settings = Settings { door, paths: Paths { stream, publish }, ..example() };
+        let text = String::from_utf8(subscribe(&settings, 0, None, None)).unwrap();
+        assert_eq!(text.lines().next(), Some("GET /sub/load-00000abc-000000?a=1 HTTP/1.1"));
+        let marker = Marker { topic: 0, sequence: 0, intended_ns: 1, sent_ns: 2 };
+        let mut out = Vec::new();
+        Publishes::new(&settings).write(&[("some-topic", marker)], &mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(text.lines().next(), Some("POST /pub/some-topic?b=2 HTTP/1.1"));
+        assert!(text.contains("\r\nContent-Length: 202\r\n\r\n\"fwlt1:"), "{text}");
     }
 
     #[test]

@@ -72,12 +72,17 @@ pub(crate) enum Sabotage {
 
 const VICTIM: usize = 3;
 
+/// The publish at a foreign path whose answer ends with its connection.
+const ENDLESS: u64 = 7;
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Door {
     Ws,
     Sse,
     Raw,
     Buzz,
+    /// Another broker's: the payload among much that is its own affair.
+    Foreign,
 }
 
 struct Subscriber {
@@ -244,6 +249,9 @@ fn serve(stream: &TcpStream, state: &Arc<State>) {
         } else if let Some(query) = path.strip_prefix("/v1/demo/events?") {
             let door = if query.contains("format=raw") { Door::Raw } else { Door::Sse };
             return event_stream(stream, reader, state, door, query, request.last_event_id);
+        } else if let Some(topics) = path.strip_prefix("/sub/") {
+            let query = format!("topics={topics}");
+            return event_stream(stream, reader, state, Door::Foreign, &query, None);
         } else if let Some(query) = path.strip_prefix("/?") {
             return event_stream(stream, reader, state, Door::Buzz, query, request.last_event_id);
         } else {
@@ -286,6 +294,22 @@ fn respond(mut stream: &TcpStream, status: &str, body: &str) {
     let _ = stream.write_all(head.as_bytes());
 }
 
+/// Any success, with a body that is no JSON, and once without a length; answers whether the
+/// connection goes on.
+fn respond_foreign(mut stream: &TcpStream, number: u64) -> bool {
+    let status = ["200 OK", "201 Created", "202 Accepted"][usize::try_from(number % 3).unwrap()];
+    let body = "queued messages: 1\r\n";
+    let ends = number == ENDLESS;
+    let length = format!("Content-Length: {}\r\n", body.len());
+    let framing = if ends { "" } else { &length };
+    let text = format!("HTTP/1.1 {status}\r\nContent-Type: text/plain\r\n{framing}\r\n{body}");
+    let _ = stream.write_all(text.as_bytes());
+    if ends {
+        let _ = stream.shutdown(std::net::Shutdown::Both);
+    }
+    !ends
+}
+
 /// Answers whether the connection goes on.
 fn publish(stream: &TcpStream, state: &State, request: &Request) -> bool {
     let text = std::str::from_utf8(&request.body).unwrap();
@@ -298,7 +322,8 @@ fn publish(stream: &TcpStream, state: &State, request: &Request) -> bool {
             items.iter().map(|item| (string(item, "topic"), raw(&item["data"]))).collect()
         }
         path => {
-            let topic = path.strip_prefix("/v1/demo/topics/").unwrap();
+            let own = path.strip_prefix("/v1/demo/topics/");
+            let topic = own.or_else(|| path.strip_prefix("/pub/")).unwrap();
             vec![(topic.to_owned(), raw(&value))]
         }
     };
@@ -334,6 +359,7 @@ fn publish(stream: &TcpStream, state: &State, request: &Request) -> bool {
             return false;
         }
         _ if is_refused => respond(stream, "503 Service Unavailable", "{\"title\":\"busy\"}"),
+        _ if request.path.starts_with("/pub/") => return respond_foreign(stream, number),
         _ => respond(stream, "202 Accepted", "{\"id\":\"1\"}"),
     }
     true
@@ -421,6 +447,10 @@ fn frame((door, positions): (Door, bool), position: u64, topic: &str, payload: &
             "id: p{position}\ndata: {{\"topic\":\"{topic}\",\"id\":\"a\",\"time\":12,\"data\":{payload}}}\n\n"
         )),
         Door::Raw => chunk(&format!("id: p{position}\ndata: {payload}\n\n")),
+        Door::Foreign => chunk(&format!(
+            ": {topic}\nid: 1785:{position}\nevent: message\nretry: 9\ndata: {payload}\n\n\
+             event: lost\ndata: {{\"peers\":{position}}}\n\nid: 1785:{position}\n\n"
+        )),
         Door::Buzz => {
             format!("id: p{position}\r\ndata: {}\r\n\r\n", payload.trim_matches('"')).into_bytes()
         }
@@ -469,6 +499,9 @@ fn event_stream(
         let Some(position) = last_event_id else {
             let published = state.history.lock().unwrap().messages.len();
             head.extend(event(&format!("retry: 150\nid: p{published}\n\n")));
+            if door == Door::Foreign {
+                head.extend(event(": hi\n\nevent: hello\ndata: {\"topics\":[]}\n\n"));
+            }
             return head;
         };
         let (missed, is_all) = state.missed(&topics, &position);
