@@ -111,6 +111,7 @@ fn figures(run: &Value) -> Value {
         "latency_p50_ns": latency["p50_ns"],
         "latency_p99_ns": latency["p99_ns"],
         "client_cpus": run["generator"]["cpu_share_sum"],
+        "client_is_saturated": run["generator"]["is_saturated"],
     })
 }
 
@@ -119,13 +120,19 @@ fn line(who: &str, run: &Value) -> String {
     let number = |name: &str| figures[name].as_f64().unwrap_or(0.0);
     let cpu = figures["cpu_us_per_delivery"].as_f64();
     let cpu = cpu.map_or("       -".to_owned(), |cpu| format!("{cpu:>8.2}"));
-    let is_busy = number("client_cpus") > CLIENT_SHARE_MAX;
+    let doubt = if run["generator"]["is_saturated"] == true {
+        "  (the client was late: believe neither rate nor latency)"
+    } else if number("client_cpus") > CLIENT_SHARE_MAX {
+        "  (the client was busy all the time)"
+    } else {
+        ""
+    };
     format!(
         "{who:<8} {:>10.0} deliveries/s  {cpu} us CPU per delivery  p50 {:>8.3} ms  p99 {:>8.3} ms{}{}",
         number("deliveries_per_second"),
         number("latency_p50_ns") / 1e6,
         number("latency_p99_ns") / 1e6,
-        if is_busy { "  (the client was busy all the time)" } else { "" },
+        doubt,
         if run["passed"] == true { "" } else { "  (FAILED: see above)" },
     )
 }
