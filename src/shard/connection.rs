@@ -27,27 +27,29 @@ use crate::proto::ws::{self, Closing};
 use crate::stdx::clock::Tick;
 use crate::telemetry;
 
-/// One connection.
+/// One connection. In this order, because what a delivery and its send look at then lies together: at
+/// thousands of connections each line of it comes from memory, not from a cache.
 #[derive(Debug)]
+#[repr(C)]
 pub(super) struct Connection {
-    pub(super) fd: OwnedFd,
-    pub(super) peer: SocketAddr,
     pub(super) outbound: Outbound,
-    pub(super) door: Door,
+    pub(super) fd: OwnedFd,
+    /// Most bytes that may wait in `outbound`.
+    pub(super) outbound_size_max: u32,
+    pub(super) flags: Flags,
+    pub(super) phase: Phase,
     /// Bytes read but not yet taken in, because answers were outstanding.
     pub(super) unread: Vec<u8>,
-    pub(super) phase: Phase,
-    pub(super) flags: Flags,
     /// When the peer was last heard.
     pub(super) heard: Tick,
     /// When what is under way began: a request, a close.
     pub(super) began: Tick,
     /// When the timer wheel looks here next.
     pub(super) timer_due: Tick,
-    /// Most bytes that may wait in `outbound`.
-    pub(super) outbound_size_max: u32,
     /// When its token expires, Unix seconds, leeway included.
     pub(super) expires_s: Option<NonZeroU32>,
+    pub(super) peer: SocketAddr,
+    pub(super) door: Door,
 }
 
 /// How far the connection's end has come.
@@ -289,6 +291,6 @@ mod tests {
     #[test]
     fn an_idle_connection_stays_within_its_budget() {
         let size = std::mem::size_of::<Connection>();
-        assert!(size <= 256, "a connection takes {size} bytes");
+        assert!(size <= 192, "a connection takes {size} bytes");
     }
 }
