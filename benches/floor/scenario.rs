@@ -146,7 +146,7 @@ pub(crate) const ALL: [Scenario; 22] = [
     Scenario { name: "paced-5000-ring", ratio_max: Some(1.02), pairs: 20, ..BASE },
     Scenario {
         name: "paced-10000-ring",
-        load: Load { subscribers: 9_500, messages: 10, ..PACED },
+        load: Load { subscribers: 10_000, messages: 10, ..PACED },
         ratio_max: Some(1.02),
         pairs: 20,
         ..BASE
@@ -169,7 +169,7 @@ pub(crate) const ALL: [Scenario; 22] = [
     Scenario { name: "flat-1000", load: FLAT, ratio_max: Some(2.0), ..BASE },
     Scenario {
         name: "flat-10000",
-        load: Load { subscribers: 9_500, messages: 1_280, ..FLAT },
+        load: Load { subscribers: 10_000, messages: 1_280, ..FLAT },
         ..BASE
     },
     Scenario { name: "publish-unpipelined", load: PUBLISH, ratio_max: Some(1.3), ..BASE },
