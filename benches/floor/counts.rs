@@ -82,9 +82,9 @@ const HOP_COUNT: usize = 20_000;
 pub(crate) fn hop(report: &mut Report) {
     let scenario = counts_scenarios()[2];
     let side = Side::start(&scenario, scenario.server, &Value::Null);
-    // With shard 0, so that a publish to it and back needs no other CPU.
+    // On the CPU of shard 0, so that each step hands over to one that waits.
     cpu::pin_self(&[cpu::SERVER_CPU]);
-    let mut publisher = Publisher::on_shard_0(side.address());
+    let mut publisher = Publisher::open(side.address());
     let (own, other) = publisher.topics();
     let mut ratios = Vec::new();
     let mut lines = Vec::new();
@@ -112,10 +112,8 @@ struct Publisher {
 }
 
 impl Publisher {
-    /// Connects until shard 0 has the connection: the publish there is the fastest kind.
-    fn on_shard_0(address: &str) -> Publisher {
-        // A WebSocket's welcome names its shard; a publisher's answer names the topic's home only.
-        // Whichever shard it is, near and far are told apart by time.
+    /// Connects. Whichever shard has the connection, near and far topics are told apart by time.
+    fn open(address: &str) -> Publisher {
         let socket = TcpStream::connect(address).expect("the broker accepts");
         socket.set_nodelay(true).expect("a TCP socket");
         Publisher { socket }

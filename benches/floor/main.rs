@@ -142,8 +142,10 @@ fn run(wanted: &Wanted) -> ExitCode {
         match name {
             "hop" => counts::hop(&mut report),
             "counts" => counts::count(&mut report),
-            "memory-sse" => memory::measure(name, scenario::Door::EventStream, &mut report),
-            _ => memory::measure(name, scenario::Door::WebSocket, &mut report),
+            _ => {
+                let scenario = scenario::named(name).expect("a scenario");
+                memory::measure(&scenario, &mut report);
+            }
         }
     }
     if wanted.is_other()

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::report::{Report, per};
-use crate::scenario::{Door, Load, Scenario, Server, Setup, named};
+use crate::scenario::{Load, Scenario};
 use crate::servers::Side;
 
 /// Crowds: the first has touched all that is there once.
@@ -12,13 +12,11 @@ const CROWDS: [usize; 2] = [2_000, 10_000];
 const SIZE_MAX: f64 = 512.0;
 
 /// Measures subscribers of one topic with a name of 40 bytes, pings on.
-pub(crate) fn measure(name: &str, door: Door, report: &mut Report) {
+pub(crate) fn measure(base: &Scenario, report: &mut Report) {
     let mut sizes = Vec::new();
     for count in CROWDS {
-        let base = named("ping-5000").expect("a scenario");
-        let setup = Setup { door, driver: "auto", send: "auto", shards: 1, token: None };
         let load = Load { subscribers: count, ..base.load };
-        let scenario = Scenario { server: Server::Broker(setup), load, name: base.name, ..base };
+        let scenario = Scenario { load, ..*base };
         let mut side = Side::start(&scenario, scenario.server, &serde_json::Value::Null);
         // A round of pings has passed over all of them.
         side.play(&crate::cpu::SoftIrqThread::find());
@@ -34,5 +32,5 @@ pub(crate) fn measure(name: &str, door: Door, report: &mut Report) {
         CROWDS[0],
         CROWDS[1]
     );
-    report.note(name, &[line], json!({ "bytes_each": each, "private": sizes }), Some(is_met));
+    report.note(base.name, &[line], json!({ "bytes_each": each, "private": sizes }), Some(is_met));
 }

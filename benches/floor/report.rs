@@ -57,7 +57,7 @@ impl Report {
         });
         let mut judged = vec![("CPU", cpu)];
         if scenario.judged == Judged::Latency {
-            judged = self.add_latency(&mut entry, pairs);
+            judged = add_latency(&mut entry, pairs);
         }
         let share = of(&|pair| per(pair.server.client_ns, pair.server.wall_ns));
         if share.median > CLIENT_SHARE_MAX && scenario.load.kind == Kind::Flat {
@@ -72,31 +72,6 @@ impl Report {
             entry["is_met"] = json!(is_met);
         }
         self.entries.push(entry);
-    }
-
-    fn add_latency(&self, entry: &mut Value, pairs: &[Pair]) -> Vec<(&'static str, Summary)> {
-        let _ = self;
-        let all = |of: &dyn Fn(&Pair) -> &Round| {
-            let mut all: Vec<f64> =
-                pairs.iter().flat_map(|pair| of(pair).latencies_ns.iter().copied()).collect();
-            all.sort_by(f64::total_cmp);
-            all
-        };
-        let (server, against) = (all(&|pair| &pair.server), all(&|pair| &pair.against));
-        let mut judged = Vec::new();
-        for (name, share) in [("median", 0.5), ("p99", 0.99)] {
-            let (a, b) = (percentile(&server, share), percentile(&against, share));
-            println!(
-                "  latency {name:<7} {:>9.3} ms   raw loop {:>9.3} ms   ratio {:.3}",
-                a / 1e6,
-                b / 1e6,
-                a / b
-            );
-            entry[format!("latency_{name}_ns")] = json!([a, b]);
-            judged.push((name, Summary::of(&[a / b])));
-        }
-        println!("  publishes timed     {}", server.len());
-        judged
     }
 
     /// Adds figures that are no comparison of two servers under load.
@@ -133,6 +108,30 @@ impl Report {
         );
         ExitCode::SUCCESS
     }
+}
+
+fn add_latency(entry: &mut Value, pairs: &[Pair]) -> Vec<(&'static str, Summary)> {
+    let all = |of: &dyn Fn(&Pair) -> &Round| {
+        let mut all: Vec<f64> =
+            pairs.iter().flat_map(|pair| of(pair).latencies_ns.iter().copied()).collect();
+        all.sort_by(f64::total_cmp);
+        all
+    };
+    let (server, against) = (all(&|pair| &pair.server), all(&|pair| &pair.against));
+    let mut judged = Vec::new();
+    for (name, share) in [("median", 0.5), ("p99", 0.99)] {
+        let (a, b) = (percentile(&server, share), percentile(&against, share));
+        println!(
+            "  latency {name:<7} {:>9.3} ms   raw loop {:>9.3} ms   ratio {:.3}",
+            a / 1e6,
+            b / 1e6,
+            a / b
+        );
+        entry[format!("latency_{name}_ns")] = json!([a, b]);
+        judged.push((name, Summary::of(&[a / b])));
+    }
+    println!("  publishes timed     {}", server.len());
+    judged
 }
 
 /// Nanoseconds of CPU that an operation of this round cost.

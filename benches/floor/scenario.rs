@@ -283,7 +283,11 @@ pub(crate) const ALL: [Scenario; 22] = [
 
 /// The scenario of that name.
 pub(crate) fn named(name: &str) -> Option<Scenario> {
-    ALL.iter().chain(&counts_scenarios()).find(|scenario| scenario.name == name).copied()
+    ALL.iter()
+        .chain(&counts_scenarios())
+        .chain(&memory_scenarios())
+        .find(|scenario| scenario.name == name)
+        .copied()
 }
 
 /// What the exact counts are taken of: two brokers under the same load, of which one is read.
@@ -294,5 +298,16 @@ pub(crate) fn counts_scenarios() -> [Scenario; 3] {
         Scenario { name: "counts-fan-out", load: fan_out, ..BASE },
         Scenario { name: "counts-publish", load: PUBLISH, ..BASE },
         Scenario { name: "counts-2-shards", server: two, load: fan_out, ..BASE },
+    ]
+}
+
+/// Whose memory is measured. The client is a process that knows a scenario by its name, so each door
+/// has one.
+pub(crate) fn memory_scenarios() -> [Scenario; 2] {
+    let load = Load { kind: Kind::Ping, ..PACED };
+    let streams = Server::Broker(Setup { door: Door::EventStream, ..RING });
+    [
+        Scenario { name: "memory-websocket", load, ..BASE },
+        Scenario { name: "memory-sse", server: streams, load, ..BASE },
     ]
 }

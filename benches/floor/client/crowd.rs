@@ -56,7 +56,7 @@ impl Crowd {
             watch(&epoll, socket, index as u64);
         }
         let counter = match (kind, door) {
-            (Kind::Ping, _) => Counter::Pings,
+            (Kind::Ping, Door::WebSocket | Door::Deflate) => Counter::Pings,
             (_, Door::WebSocket) => Counter::Size(1),
             (_, Door::Deflate) => Counter::Frames(vec![Skip::default(); sockets.len()]),
             (_, Door::EventStream) => Counter::Events(vec![false; sockets.len()]),
