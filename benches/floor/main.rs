@@ -1,7 +1,7 @@
 //! The broker against a raw loop, and its doors, drivers and shard counts against each other: CPU,
 //! latency and memory, as ratios of one run.
 //!
-//! `cargo bench --bench floor` plays every scenario (about 12 minutes); `-- NAME…` those whose names
+//! `cargo bench --bench floor` plays every scenario (about ten minutes); `-- NAME…` those whose names
 //! begin so; `-- --list` names them. `--pairs N` and `--subscribers N` change what a scenario says,
 //! `--json FILE` is where the figures go (`target/floor.json`).
 //!
