@@ -89,8 +89,9 @@ pub(crate) fn play(
     let mut waiting: VecDeque<(Instant, u64)> = VecDeque::new();
     let mut total = crowd.received();
     let mut latencies = Vec::with_capacity(timing.count);
-    let mut published = 0;
-    while latencies.len() < timing.count {
+    let (mut published, mut answered) = (0, 0);
+    // An answer left unread would keep this client awake through the other server's round.
+    while latencies.len() < timing.count || answered < timing.count {
         let now = clock::now();
         if now >= next_connect {
             churn.come(crowd, now);
@@ -113,7 +114,7 @@ pub(crate) fn play(
         crowd.take(Some(&timeout));
         for token in crowd.others() {
             if token == churn.publisher_token {
-                publisher.read();
+                answered += publisher.read();
             } else {
                 churn.read(token);
             }
