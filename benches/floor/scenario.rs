@@ -48,6 +48,13 @@ pub(crate) enum Server {
     Broker(Setup),
 }
 
+impl Server {
+    /// Whether its deliveries have to be read to be counted: their sizes differ.
+    pub(crate) fn is_read(&self) -> bool {
+        matches!(self, Server::Broker(setup) if setup.door != Door::WebSocket)
+    }
+}
+
 /// How the broker is set up, and by which door its subscribers come.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(crate) struct Setup {

@@ -49,7 +49,8 @@ pub(crate) struct Crowd {
 }
 
 impl Crowd {
-    pub(crate) fn new(sockets: Vec<TcpStream>, door: Door, kind: Kind) -> Crowd {
+    /// `reads_all`: what arrives is read although its size would do to count it.
+    pub(crate) fn new(sockets: Vec<TcpStream>, door: Door, kind: Kind, reads_all: bool) -> Crowd {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).expect("a descriptor");
         for (index, socket) in sockets.iter().enumerate() {
             socket.set_nonblocking(true).expect("a TCP socket");
@@ -57,8 +58,10 @@ impl Crowd {
         }
         let counter = match (kind, door) {
             (Kind::Ping, Door::WebSocket | Door::Deflate) => Counter::Pings,
-            (_, Door::WebSocket) => Counter::Size(1),
-            (_, Door::Deflate) => Counter::Frames(vec![Skip::default(); sockets.len()]),
+            (_, Door::WebSocket) if !reads_all => Counter::Size(1),
+            (_, Door::WebSocket | Door::Deflate) => {
+                Counter::Frames(vec![Skip::default(); sockets.len()])
+            }
             (_, Door::EventStream) => Counter::Events(vec![false; sockets.len()]),
         };
         Crowd {

@@ -95,7 +95,10 @@ impl Rounds {
         // Nobody publishes to these.
         let idle = (0..load.idle).map(|n| wire::topic(load.topics + 1 + n % 100));
         let others = active.chain(idle).map(|topic| subscribe(address, door, &topic, size).0);
-        let crowd = Crowd::new(std::iter::once(first).chain(others).collect(), door, load.kind);
+        let sockets = std::iter::once(first).chain(others).collect();
+        // Two doors are compared by clients that do the same work.
+        let reads_all = [scenario.server, scenario.against].iter().any(Server::is_read);
+        let crowd = Crowd::new(sockets, door, load.kind, reads_all);
         let publishers: Vec<Publisher> =
             (0..load.publishers).map(|_| Publisher::open(address)).collect();
         for (number, publisher) in publishers.iter().enumerate() {
