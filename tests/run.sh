@@ -8,8 +8,8 @@
 #   tests/run.sh --require-all  what cannot be had is a failure (FANWIRE_REQUIRE_ALL=1)
 #
 # Needs a Rust toolchain (rustup reads rust-toolchain.toml) and a C compiler. Installs, as root:
-# the Debian packages chromium, nodejs, npm, python3, python3-venv and valgrind, where they are
-# missing. And as anyone: npm packages into tests/clients/node_modules, Python packages into
+# the Debian packages chromium, haproxy, nginx-light, nodejs, npm, python3, python3-venv and valgrind,
+# where they are missing (Debian starts the two proxies as services; the tests run their own). And as anyone: npm packages into tests/clients/node_modules, Python packages into
 # target/tmp.
 # Exit status: 0 when nothing failed, 1 when something did, 2 for a wrong command line.
 
@@ -100,6 +100,8 @@ missing_packages() {
   has python3 || echo python3
   python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
   has valgrind || echo valgrind
+  has haproxy || echo haproxy
+  has nginx || echo nginx-light
 }
 
 install_packages() {

@@ -241,6 +241,12 @@ impl Broker {
         kibibytes.and_then(|number| number.trim().parse::<u64>().ok()).expect("a number") * 1024
     }
 
+    /// Its open descriptors.
+    pub(crate) fn descriptor_count(&self) -> usize {
+        let folder = std::fs::read_dir(format!("/proc/{}/fd", self.child.id()));
+        folder.expect("the broker runs").count()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         kill_process(pid.expect("a process id"), signal).expect("the broker runs");

@@ -59,7 +59,9 @@ impl WebSocket {
         let accept = derive_accept_key(KEY.as_bytes());
         assert_eq!(head.header("sec-websocket-accept"), Some(accept.as_str()));
         assert_eq!(head.header("upgrade"), Some("websocket"));
-        assert_eq!(head.header("connection"), Some("Upgrade"));
+        // A proxy between may spell it its own way (RFC 9110 §7.6.1: compared without case).
+        let connection = head.header("connection").map(str::to_ascii_lowercase);
+        assert_eq!(connection.as_deref(), Some("upgrade"));
         WebSocket { head, id: String::new(), reader: http.into_reader() }
     }
 
