@@ -55,6 +55,10 @@ pub(super) fn append_time(out: &mut Vec<u8>, time: Timestamp) {
 
 /// Without leading zeros.
 fn append_hex(out: &mut Vec<u8>, number: u64) {
+    if number < 10 {
+        // Homes, and offsets of a quiet topic.
+        return out.push(b"0123456789"[number as usize]);
+    }
     let (high, low) = (number >> 32, number & 0xffff_ffff);
     if high > 0 {
         append_hex(out, high);

@@ -76,7 +76,7 @@ pub(super) fn facts(line: &RequestLine<'_>, headers: &[Header<'_>]) -> Result<Fa
 
 impl<'a> Collected<'a> {
     fn take(&mut self, header: &Header<'a>) -> Result<(), Refused> {
-        let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+        let is = |name: &str| is_name(header.name.as_bytes(), name.as_bytes());
         // The length decides first: most fields are none of these and cost one comparison.
         match header.name.len() {
             4 if is("host") => once(&mut self.host, header),
@@ -113,6 +113,25 @@ impl<'a> Collected<'a> {
             self.connection.upgrade |= option.eq_ignore_ascii_case(b"upgrade");
         }
     }
+}
+
+/// Whether a field's name, a token (RFC 9110 §5.6.2), is `name`, which has letters in lower case,
+/// digits and hyphens: of what a token may hold only these become them by the bit that is set here.
+#[inline]
+pub(super) fn is_name(token: &[u8], name: &[u8]) -> bool {
+    const LOWER: u64 = 0x2020_2020_2020_2020;
+    debug_assert!(
+        name.iter().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'-' | b'0'..=b'9'))
+    );
+    if token.len() != name.len() {
+        return false;
+    }
+    let (words, rest) = token.as_chunks::<8>();
+    let (name_words, name_rest) = name.as_chunks::<8>();
+    let is_word =
+        |(a, b): (&[u8; 8], &[u8; 8])| u64::from_ne_bytes(*a) | LOWER == u64::from_ne_bytes(*b);
+    words.iter().zip(name_words).all(is_word)
+        && rest.iter().zip(name_rest).all(|(a, b)| a | 0x20 == *b)
 }
 
 /// Keeps a field of which a second one, even an equal one, makes the message ambiguous.

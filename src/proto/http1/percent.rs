@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use memchr::{memchr, memchr2};
+
 use crate::model::refusal::{Refusal, Refused};
 
 /// A `%` without two hexadecimal digits, or decoded bytes that are not UTF-8.
@@ -72,9 +74,16 @@ impl<'a> Iterator for Query<'a> {
     }
 }
 
+/// What stands before and behind the first such byte, which is ASCII.
+#[must_use]
+pub fn split_at_byte(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let place = memchr(byte, text.as_bytes())?;
+    Some((&text[..place], &text[place + 1..]))
+}
+
 fn decode(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, BadEncoding> {
-    let is_encoded = |byte: &u8| *byte == b'%' || (plus_is_space && *byte == b'+');
-    let Some(plain_size) = text.as_bytes().iter().position(is_encoded) else {
+    let other = if plus_is_space { b'+' } else { b'%' };
+    let Some(plain_size) = memchr2(b'%', other, text.as_bytes()) else {
         return Ok(Cow::Borrowed(text));
     };
     let (plain, mut rest) = text.as_bytes().split_at(plain_size);
