@@ -7,10 +7,10 @@ use crate::stdx::clock::{Timestamp, civil_date};
 
 /// Appends 32 hex digits.
 pub(super) fn append_id(out: &mut Vec<u8>, id: MessageId) {
+    let bytes = id.0.to_be_bytes();
     let mut text = [0; 32];
-    for (part, bytes) in text.chunks_exact_mut(8).zip(id.0.to_be_bytes().chunks_exact(4)) {
-        let number = bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
-        part.copy_from_slice(&eight_digits(number));
+    for (part, word) in text.as_chunks_mut::<8>().0.iter_mut().zip(bytes.as_chunks::<4>().0) {
+        *part = eight_digits(u64::from(u32::from_be_bytes(*word)));
     }
     out.extend_from_slice(&text);
 }

@@ -115,23 +115,22 @@ impl<'a> Collected<'a> {
     }
 }
 
-/// Whether a field's name, a token (RFC 9110 §5.6.2), is `name`, which has letters in lower case,
-/// digits and hyphens: of what a token may hold only these become them by the bit that is set here.
+/// Whether a field's name, a token (RFC 9110 §5.6.2), is `name` without regard to case. `name` has
+/// letters, digits and hyphens: of all that a token may hold only these become them by one bit.
 #[inline]
 pub(super) fn is_name(token: &[u8], name: &[u8]) -> bool {
-    const LOWER: u64 = 0x2020_2020_2020_2020;
-    debug_assert!(
-        name.iter().all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'-' | b'0'..=b'9'))
-    );
+    const CASE: u64 = 0x2020_2020_2020_2020;
+    debug_assert!(name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-'));
     if token.len() != name.len() {
         return false;
     }
     let (words, rest) = token.as_chunks::<8>();
     let (name_words, name_rest) = name.as_chunks::<8>();
-    let is_word =
-        |(a, b): (&[u8; 8], &[u8; 8])| u64::from_ne_bytes(*a) | LOWER == u64::from_ne_bytes(*b);
+    let is_word = |(a, b): (&[u8; 8], &[u8; 8])| {
+        u64::from_ne_bytes(*a) | CASE == u64::from_ne_bytes(*b) | CASE
+    };
     words.iter().zip(name_words).all(is_word)
-        && rest.iter().zip(name_rest).all(|(a, b)| a | 0x20 == *b)
+        && rest.iter().zip(name_rest).all(|(a, b)| a | 0x20 == b | 0x20)
 }
 
 /// Keeps a field of which a second one, even an equal one, makes the message ambiguous.
@@ -157,14 +156,20 @@ fn framing(
     }
 }
 
+/// As many decimal digits fit 64 bits whatever they are.
+const DIGITS_SAFE: usize = 19;
+
 /// `1*DIGIT` (RFC 9110 §8.6): no sign, no list, no blanks.
 fn length_of(value: &[u8]) -> Result<u64, Refused> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(bad("Content-Length is not a decimal number"));
     }
-    value
-        .iter()
-        .try_fold(0_u64, |sum, digit| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
+    let digits = value.iter().map(|digit| u64::from(digit - b'0'));
+    if value.len() < DIGITS_SAFE {
+        return Ok(digits.fold(0, |sum, digit| sum * 10 + digit));
+    }
+    { digits }
+        .try_fold(0_u64, |sum, digit| sum.checked_mul(10)?.checked_add(digit))
         .ok_or_else(|| bad("Content-Length is over 64 bits"))
 }
 

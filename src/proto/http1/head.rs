@@ -261,7 +261,7 @@ impl<'a> Headers<'a> {
         self.fields.iter().map(move |field| (text(bytes, field.name), slice(bytes, field.value)))
     }
 
-    /// The values of every field of this name, which is given in lower case, in order.
+    /// The values of every field of this name, which has letters, digits and hyphens, in order.
     #[inline]
     pub fn get_all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let bytes = self.bytes;

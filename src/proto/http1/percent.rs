@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 
 use crate::model::refusal::{Refusal, Refused};
 
@@ -82,10 +82,12 @@ pub fn split_at_byte(text: &str, byte: u8) -> Option<(&str, &str)> {
 }
 
 fn decode(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, BadEncoding> {
-    let other = if plus_is_space { b'+' } else { b'%' };
-    let Some(plain_size) = memchr2(b'%', other, text.as_bytes()) else {
+    let is_encoded = |byte: u8| byte == b'%' || (plus_is_space && byte == b'+');
+    // Without a way out, so that several bytes are looked at in one step; few texts have any.
+    if !text.bytes().fold(false, |any, byte| any | is_encoded(byte)) {
         return Ok(Cow::Borrowed(text));
-    };
+    }
+    let plain_size = text.bytes().take_while(|byte| !is_encoded(*byte)).count();
     let (plain, mut rest) = text.as_bytes().split_at(plain_size);
     let mut decoded = Vec::with_capacity(text.len());
     decoded.extend_from_slice(plain);
