@@ -194,10 +194,14 @@ impl Broker {
     }
 
     /// Whether the store counts a topic. A connection's own topics are never kept.
+    #[inline]
     pub(super) fn is_durable(&self, app: AppIndex, topic: &TopicName) -> bool {
+        self.applications.get(app).has_durable_topics() && self.is_durable_topic(app, topic)
+    }
+
+    fn is_durable_topic(&self, app: AppIndex, topic: &TopicName) -> bool {
         let application = self.applications.get(app);
-        application.has_durable_topics()
-            && topic.class() != TopicClass::Private
+        topic.class() != TopicClass::Private
             && application.family(application.family_of(topic)).durable
     }
 

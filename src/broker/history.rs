@@ -108,8 +108,11 @@ impl Histories {
         self.order.push_back((topic, message.position.offset));
         self.size += message.size();
         self.stats.count += 1;
-        while self.topics.get(topic).is_some_and(TopicHistory::is_over) {
-            self.drop_oldest(topic, time_us);
+        while kept.is_over()
+            && let Some(size) = kept.drop_oldest(time_us)
+        {
+            self.size -= size;
+            self.stats.count -= 1;
             self.stats.dropped_by_limit += 1;
         }
         while self.size > self.size_max
@@ -155,14 +158,11 @@ impl Histories {
     }
 
     fn drop_oldest(&mut self, topic: Key, time_us: u64) {
-        let Some(kept) = self.topics.get_mut(topic) else { return };
-        let Some(message) = kept.messages.pop_front() else { return };
-        kept.payload_size -= message.publication.payload.size();
-        if !message.has_expired(time_us) {
-            kept.lost_through = message.position.offset;
+        let dropped = self.topics.get_mut(topic).and_then(|kept| kept.drop_oldest(time_us));
+        if let Some(size) = dropped {
+            self.size -= size;
+            self.stats.count -= 1;
         }
-        self.size -= message.size();
-        self.stats.count -= 1;
     }
 
     /// Drops entries of `order` whose messages are gone, once they are the most: O(1) per message.
@@ -181,6 +181,16 @@ impl Histories {
 impl TopicHistory {
     fn first(&self) -> Option<u64> {
         Some(self.messages.front()?.position.offset)
+    }
+
+    /// Lets go its oldest message; what that counted in the budget.
+    fn drop_oldest(&mut self, time_us: u64) -> Option<usize> {
+        let message = self.messages.pop_front()?;
+        self.payload_size -= message.publication.payload.size();
+        if !message.has_expired(time_us) {
+            self.lost_through = message.position.offset;
+        }
+        Some(message.size())
     }
 
     fn is_over(&self) -> bool {

@@ -24,6 +24,8 @@ pub struct Port<T> {
     inbox: Receiver<Batch<T>>,
     wake: Arc<Wake>,
     lanes: Vec<Lane<T>>,
+    /// Something is staged or waits: a flush has work.
+    is_laden: bool,
     pending_size_max: usize,
 }
 
@@ -82,6 +84,7 @@ pub fn ports<T>(
             inbox: inbox.clone(),
             wake: Arc::clone(wake),
             lanes: lanes().collect(),
+            is_laden: false,
             pending_size_max,
         }
     };
@@ -122,6 +125,7 @@ impl<T> Port<T> {
         let lane = &mut self.lanes[target.index()];
         lane.staged.push(parcel);
         lane.staged_size += size;
+        self.is_laden = true;
     }
 
     /// Whether the lane to `target` holds less than its limit.
@@ -145,9 +149,13 @@ impl<T> Port<T> {
     /// Hands over what is staged, older backlog first.
     pub fn flush(&mut self) -> Flushed {
         let mut flushed = Flushed::default();
+        if !self.is_laden {
+            return flushed;
+        }
         for lane in &mut self.lanes {
             lane.flush(self.own, &mut flushed);
         }
+        self.is_laden = flushed.has_backlog;
         flushed
     }
 }

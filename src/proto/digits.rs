@@ -7,10 +7,10 @@ use crate::stdx::clock::{Timestamp, civil_date};
 
 /// Appends 32 hex digits.
 pub(super) fn append_id(out: &mut Vec<u8>, id: MessageId) {
+    let bytes = id.0.to_be_bytes();
     let mut text = [0; 32];
-    for (part, bytes) in text.chunks_exact_mut(8).zip(id.0.to_be_bytes().chunks_exact(4)) {
-        let number = bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
-        part.copy_from_slice(&eight_digits(number));
+    for (part, word) in text.as_chunks_mut::<8>().0.iter_mut().zip(bytes.as_chunks::<4>().0) {
+        *part = eight_digits(u64::from(u32::from_be_bytes(*word)));
     }
     out.extend_from_slice(&text);
 }
@@ -55,6 +55,10 @@ pub(super) fn append_time(out: &mut Vec<u8>, time: Timestamp) {
 
 /// Without leading zeros.
 fn append_hex(out: &mut Vec<u8>, number: u64) {
+    if number < 10 {
+        // Homes, and offsets of a quiet topic.
+        return out.push(b"0123456789"[number as usize]);
+    }
     let (high, low) = (number >> 32, number & 0xffff_ffff);
     if high > 0 {
         append_hex(out, high);

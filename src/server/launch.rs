@@ -161,13 +161,14 @@ fn start(
         store,
     };
     let (ready_tx, ready_rx) = mpsc::channel();
+    let shared = Arc::new(*options);
     for (index, port) in (0..count).zip(ports) {
         let bound = Listener::bind(address, backlog, &options.socket);
         let listener = doing(bound, || format!("listening on {address}"))?;
         address = listener.address();
         running.wakes.push(Arc::clone(port.wake()));
         let seed = ShardSeed {
-            options: *options,
+            options: Arc::clone(&shared),
             connections_max: plan.connections_max,
             port,
             listener,

@@ -153,14 +153,21 @@ pub(super) enum PublishDialect {
 }
 
 impl Publishes {
-    /// Notes an outcome; whether it was one of this request's.
-    pub(super) fn settle(&mut self, ticket: u32, outcome: &Result<Receipt, Refusal>) -> bool {
-        let index = ticket.wrapping_sub(self.first_ticket) as usize;
-        let Some(slot) = self.outcomes.get_mut(index) else { return false };
-        if slot.is_none() {
-            *slot = Some(outcome.clone());
-            self.missing -= 1;
-        }
-        true
+    /// Whether the ticket is one of this request's.
+    pub(super) fn has(&self, ticket: u32) -> bool {
+        self.place(ticket) < self.outcomes.len()
+    }
+
+    /// Notes the outcome of one of its tickets; whether it was the last one missing.
+    pub(super) fn settle(&mut self, ticket: u32, outcome: Result<Receipt, Refusal>) -> bool {
+        let place = self.place(ticket);
+        let Some(slot @ None) = self.outcomes.get_mut(place) else { return false };
+        *slot = Some(outcome);
+        self.missing -= 1;
+        self.missing == 0
+    }
+
+    fn place(&self, ticket: u32) -> usize {
+        ticket.wrapping_sub(self.first_ticket) as usize
     }
 }

@@ -29,7 +29,8 @@ use crate::telemetry::ShardCounters;
 #[derive(Debug)]
 pub(super) struct Delivery {
     pub(super) shard: ShardIndex,
-    pub(super) options: Options,
+    /// The configuration's values, swapped whole.
+    pub(super) options: Arc<Options>,
     pub(super) applications: Arc<Applications>,
     pub(super) ids: ConnectionIds,
     pub(super) connections: Slab<Connection>,

@@ -13,13 +13,22 @@ use super::delivery::Delivery;
 use super::outbound::Block;
 use crate::model::family::SlowConsumer;
 use crate::model::form::{EventId, Form};
-use crate::model::message::Message;
+use crate::model::message::{Message, Publication};
 use crate::proto::sse;
 use crate::stdx::slab::Key;
 
 /// Messages that a stream is owed at most before all of its topics are answered; beyond it the
 /// connection is closed, as for any other queue that has met its limit.
 const EARLY_COUNT_MAX: usize = 4096;
+
+/// What a wire form has beside its payload and its topic, roughly: an id, a position, field names.
+const ENVELOPE_SIZE: usize = 160;
+
+/// Bytes that a message's form takes, roughly.
+fn room_for(message: &Message) -> usize {
+    let Publication { payload, topic, .. } = &message.publication;
+    payload.size() + topic.as_str().len() + ENVELOPE_SIZE
+}
 
 impl Delivery {
     /// One block for a run, shared by everyone who wants `form`.
@@ -31,7 +40,7 @@ impl Delivery {
             let bytes = message.form(form, |message| encoder.encode(form, message));
             return Rc::new(Block::Shared(Arc::clone(bytes)));
         }
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(run.iter().map(|message| room_for(message)).sum());
         for message in run {
             if message.is_for_one_shard() {
                 encoder.append(&mut bytes, form, message);

@@ -33,6 +33,7 @@ mod respond;
 mod run;
 mod runtime;
 mod send;
+mod tally;
 mod tell;
 mod timers;
 mod verifying;

@@ -22,6 +22,9 @@ pub(super) enum Block {
 /// block is freed with the whole of it, so that one that grew for ever would never be.
 const OWN_BLOCK_SIZE_MAX: usize = 64 * 1024;
 
+/// Room in bytes of a new block of a connection's own: one answer to a publish fits.
+const OWN_BLOCK_CAPACITY: usize = 256;
+
 impl Block {
     /// The bytes.
     pub(super) fn bytes(&self) -> &[u8] {
@@ -104,7 +107,7 @@ impl Outbound {
             self.size += size_of_bytes(&bytes[before..]);
             return;
         }
-        let mut bytes = Vec::new();
+        let mut bytes = Vec::with_capacity(OWN_BLOCK_CAPACITY);
         write(&mut bytes);
         if !bytes.is_empty() {
             self.push(Rc::new(Block::Bytes(bytes)));

@@ -93,13 +93,13 @@ impl Outlet for Delivery {
         let Some(connection) = self.connections.get_mut(to.session) else { return };
         match (&mut connection.door, outcome) {
             (Door::Http(door), outcome) => {
-                let mut publishes =
-                    door.answers.iter_mut().filter_map(|answer| match &mut answer.body {
-                        AnswerBody::Publishes(publishes) => Some(publishes),
-                        _ => None,
-                    });
-                publishes.any(|publishes| publishes.settle(to.ticket, &outcome));
-                self.write_answers(to.session);
+                let publishes = door.answers.iter_mut().find_map(|answer| match &mut answer.body {
+                    AnswerBody::Publishes(publishes) if publishes.has(to.ticket) => Some(publishes),
+                    _ => None,
+                });
+                if publishes.is_some_and(|publishes| publishes.settle(to.ticket, outcome)) {
+                    self.write_answers(to.session);
+                }
             }
             (Door::WebSocket(_), Ok(receipt)) => {
                 let generated;

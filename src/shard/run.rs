@@ -105,8 +105,8 @@ impl Control {
 /// Everything a shard is made of that can be made before its thread runs.
 #[derive(Debug)]
 pub struct ShardSeed {
-    /// Values from the configuration.
-    pub options: Options,
+    /// Values from the configuration, the same on every shard.
+    pub options: Arc<Options>,
     /// Most connections it may hold.
     pub connections_max: usize,
     /// Its end of the mesh.
@@ -167,6 +167,9 @@ pub struct Shard {
     control: Arc<Control>,
     clock: Clock,
     wake: Arc<Wake>,
+    /// When the last turn ended; the same as Unix microseconds.
+    pub(super) ended: Instant,
+    pub(super) ended_us: u64,
     accept_resumes: Option<Instant>,
     deliver_since: Option<Instant>,
     /// Connections that the stop has still to close.
@@ -187,7 +190,7 @@ impl Shard {
         let is_uring = matches!(driver, ActiveDriver::Uring(_));
         let mut shard = Shard::new(seed, is_uring)?;
         runtime.block_on(async {
-            let mut parker = Parker::new(&shard.readiness.as_fd())?;
+            let mut parker = Parker::new(&shard.readiness.as_fd(), clock::now())?;
             on_ready(driver);
             shard.live(&mut parker).await;
             Ok(())
@@ -203,8 +206,10 @@ impl Shard {
         } else {
             Sender::Direct(DirectSender)
         };
+        let accept_rate = seed.options.socket.accept_rate;
         let clock = Clock::start();
-        let now = clock.tick();
+        let ended = clock::now();
+        let now = clock.tick_at(ended);
         let time_us = clock::unix_us();
         let wake = Arc::clone(seed.port.wake());
         let delivery = Delivery {
@@ -248,7 +253,7 @@ impl Shard {
             accept_log: RateLimit::new(1, Duration::from_secs(5)),
             refusal_log: RateLimit::new(10, Duration::from_secs(1)),
             connections_max: seed.connections_max,
-            accept_pace: seed.options.socket.accept_rate.map(|r| (r.measure(), LocalGcra::new())),
+            accept_pace: accept_rate.map(|rate| (rate.measure(), LocalGcra::new())),
             stage: Stage::Running,
             started_unix_ms: seed.started_unix_ms,
             store_counters: seed.store_counters,
@@ -258,6 +263,8 @@ impl Shard {
             control: seed.control,
             clock,
             wake,
+            ended,
+            ended_us: time_us,
             accept_resumes: None,
             deliver_since: None,
             draining: None,
@@ -292,7 +299,7 @@ impl Shard {
             self.wake.set_sleeping();
             let is_idle = self.delivery.port.inbox_is_empty() && !self.verifying.has_work();
             if is_idle && self.control.stage() == self.stage {
-                parker.park(self.wait()).await;
+                parker.park(self.ended, self.wait()).await;
             }
             self.wake.set_awake();
         }
@@ -301,7 +308,7 @@ impl Shard {
     /// One turn; whether something is left that needs no event to go on.
     fn turn(&mut self) -> bool {
         let began = clock::now();
-        self.delivery.now = self.clock.tick();
+        self.delivery.now = self.clock.tick_at(began);
         self.time_us = clock::unix_us();
         self.delivery.date.set(self.time_us / 1_000_000);
         self.take_ready();
@@ -318,10 +325,10 @@ impl Shard {
         self.finish_polls();
         self.flush_mesh();
         self.flush();
-        self.delivery.observe_latencies(clock::unix_us());
+        self.tally_latencies(began);
         self.reap();
         self.mesh_is_behind = self.flush_mesh();
-        self.count_turn(began);
+        self.tally_turn(began);
         !self.delivery.again.is_empty()
             || !self.delivery.dirty.is_empty()
             || !self.delivery.hungry.is_empty()
@@ -433,27 +440,13 @@ impl Shard {
         self.broker.deliver_runs(&mut self.delivery);
     }
 
-    /// Notes what the broker has counted.
-    fn count_recovery(&self) {
-        let counters = &self.delivery.counters().recovery;
-        let kept = self.broker.history_stats();
-        counters.messages.set(kept.count);
-        counters.bytes.set(kept.size);
-        let dropped = [kept.dropped_by_limit, kept.dropped_by_age, kept.dropped_by_budget];
-        let stats = self.broker.catching_stats();
-        counters.recovered.advance_to(stats.recovered);
-        let totals = dropped.iter().chain(&stats.lost).chain(&stats.fell_behind);
-        let all = counters.dropped.iter().chain(&counters.lost).chain(&counters.fell_behind);
-        all.zip(totals).for_each(|(counter, total)| counter.advance_to(*total));
-    }
-
-    /// How long the shard may park.
+    /// How long the shard may park, now that its turn is over.
     fn wait(&self) -> Duration {
-        let now = clock::now();
+        let now = self.ended;
         let timer = self
             .wheel
             .next_due()
-            .map(|due| Duration::from_millis(u64::from(due.since_ms(self.clock.tick()))));
+            .map(|due| Duration::from_millis(u64::from(due.since_ms(self.clock.tick_at(now)))));
         let delay_max = self.delivery.options.turn.flush_delay_max;
         let until = |at: Instant| at.saturating_duration_since(now);
         let deliver = self.deliver_since.map(|since| until(since + delay_max));
@@ -463,7 +456,7 @@ impl Shard {
         let broker = self
             .broker
             .next_due_us()
-            .map(|due_us| Duration::from_micros(due_us.saturating_sub(clock::unix_us())));
+            .map(|due_us| Duration::from_micros(due_us.saturating_sub(self.ended_us)));
         [timer, deliver, accept, drain, mesh, broker]
             .into_iter()
             .flatten()
@@ -487,14 +480,5 @@ impl Shard {
         {
             tracing::error!(%error, "cannot watch the listener again");
         }
-    }
-
-    fn count_turn(&self, began: Instant) {
-        let counters = self.delivery.counters();
-        counters.turns.increment();
-        counters.turn_duration.observe(clock::now().duration_since(began));
-        counters.subscriptions.set(self.broker.subscription_count() as u64);
-        counters.topics.set(self.broker.home_topic_count() as u64);
-        self.count_recovery();
     }
 }

@@ -9,10 +9,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use monoio::net::TcpStream;
-use monoio::time::TimeDriver;
+use monoio::time::{Sleep, TimeDriver};
 use monoio::{IoUringDriver, LegacyDriver, Runtime, RuntimeBuilder};
 
 use super::options::Driver;
@@ -118,10 +118,13 @@ const LADDER: [(&str, Configure); 3] = [
 ];
 
 /// Waits for the shard's readiness descriptor or a deadline. An unfinished wait for readiness stays
-/// armed from one park to the next.
+/// armed from one park to the next, and so does the timer: it is set anew only for an earlier
+/// deadline or once its own has passed. A deadline that has moved away since costs one early return.
 pub(super) struct Parker {
     stream: Rc<TcpStream>,
     readable: Option<Pin<Box<dyn Future<Output = ()>>>>,
+    sleep: Pin<Box<Sleep>>,
+    sleeps_until: Instant,
 }
 
 impl std::fmt::Debug for Parker {
@@ -131,19 +134,27 @@ impl std::fmt::Debug for Parker {
 }
 
 impl Parker {
-    /// Parks on `fd`. Call on the runtime's own thread, inside `block_on`.
+    /// Parks on `fd`; it is `now`. Call on the runtime's own thread, inside `block_on`.
     ///
     /// # Errors
     /// When the descriptor cannot be duplicated or registered.
-    pub(super) fn new(fd: &impl AsFd) -> std::io::Result<Parker> {
+    pub(super) fn new(fd: &impl AsFd, now: Instant) -> std::io::Result<Parker> {
         let own: OwnedFd = fd.as_fd().try_clone_to_owned()?;
         // monoio knows streams, not descriptors; only readiness is ever asked of this one.
         let stream = TcpStream::from_std(std::net::TcpStream::from(own))?;
-        Ok(Parker { stream: Rc::new(stream), readable: None })
+        let sleep = Box::pin(monoio::time::sleep_until(now.into()));
+        Ok(Parker { stream: Rc::new(stream), readable: None, sleep, sleeps_until: now })
     }
 
-    /// Waits until the descriptor is readable or `wait` has passed.
-    pub(super) async fn park(&mut self, wait: Duration) {
+    /// Waits until the descriptor is readable or `wait` from `now` on has passed; it may return
+    /// earlier.
+    pub(super) async fn park(&mut self, now: Instant, wait: Duration) {
+        let until = now + wait;
+        if until < self.sleeps_until || self.sleeps_until <= now {
+            self.sleep.as_mut().reset(until.into());
+            self.sleeps_until = until;
+        }
+        let sleep = &mut self.sleep;
         let stream = &self.stream;
         let readable = self.readable.get_or_insert_with(|| {
             let stream = Rc::clone(stream);
@@ -152,7 +163,6 @@ impl Parker {
                 let _ = stream.readable(false).await;
             })
         });
-        let mut sleep = std::pin::pin!(monoio::time::sleep(wait));
         let is_readable = std::future::poll_fn(|cx: &mut Context<'_>| {
             if readable.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(true);

@@ -29,7 +29,8 @@ pub struct Reading {
 impl Histogram {
     /// Counts one duration; fractions of a microsecond count as a whole one.
     pub fn observe(&self, duration: Duration) {
-        self.observe_us(u64::try_from(duration.as_nanos().div_ceil(1000)).unwrap_or(u64::MAX));
+        let fraction_us = u64::from(duration.subsec_nanos().div_ceil(1000));
+        self.observe_us(duration.as_secs().saturating_mul(1_000_000).saturating_add(fraction_us));
     }
 
     /// Counts one duration given in microseconds.

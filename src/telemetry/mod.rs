@@ -13,7 +13,7 @@ pub mod rate_limit;
 pub mod recovery;
 pub mod store;
 
-pub use counters::{Door, PublishDoor, ShardCounters};
+pub use counters::{Counter, Door, PublishDoor, ShardCounters};
 pub use histogram::Histogram;
 pub use log::{LogFormat, LogOptions};
 pub use metrics::render;

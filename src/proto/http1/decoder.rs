@@ -193,24 +193,22 @@ impl Decoder {
             blank_lines_count = one_more_blank_line(blank_lines_count)?;
             rest = after;
         }
-        let head_size = match rest {
+        match rest {
             [] => {
                 self.state = State::Idle { blank_lines_count };
                 return Ok((input.len(), Decoded::NeedMore));
             }
-            [b'\r'] => None,
-            [first, ..] if !is_token_byte(*first) => {
+            [first, ..] if !is_token_byte(*first) && rest != b"\r" => {
                 return Err(no_method().into());
             }
-            _ => scan::head_size(rest, 0, limits)?,
-        };
-        let Some(head_size) = head_size else {
+            _ => {}
+        }
+        let Some(head_size) = read_head(&mut scratch.index, rest, limits)? else {
             let bytes = rest.to_vec();
             self.state = State::Head(Box::new(PartialHead { bytes, blank_lines_count }));
             return Ok((input.len(), Decoded::NeedMore));
         };
         let (head, rest) = rest.split_at(head_size);
-        let limit = open(&mut scratch.index, head, limits, admit)?;
         let body_size = match scratch.index.framing() {
             Framing::None => Some(0),
             Framing::Length(size) => usize::try_from(size).ok().filter(|size| *size <= rest.len()),
@@ -220,9 +218,13 @@ impl Decoder {
         match body_size {
             Some(body_size) => {
                 let request = Request::new(head, &scratch.index, &rest[..body_size]);
+                check_in(&request.head, admit)?;
                 Ok(self.finish(before_body + body_size, request))
             }
-            None => self.await_body(head.to_vec(), limit, rest, before_body, scratch),
+            None => {
+                let limit = check_in(&scratch.index.head(head), admit)?;
+                self.await_body(head.to_vec(), limit, rest, before_body, scratch)
+            }
         }
     }
 
@@ -249,7 +251,8 @@ impl Decoder {
             return Ok((input.len(), Decoded::NeedMore));
         };
         head.bytes.truncate(head_size);
-        let limit = open(&mut scratch.index, &head.bytes, limits, admit)?;
+        scratch.index.read(&head.bytes, limits)?;
+        let limit = check_in(&scratch.index.head(&head.bytes), admit)?;
         let (end_of_head, rest) = input.split_at(head_size - held_size);
         self.await_body(head.bytes, limit, rest, end_of_head.len(), scratch)
     }
@@ -305,16 +308,25 @@ impl Decoder {
     }
 }
 
-/// Reads a whole head into `index` and has the request admitted.
-fn open(
-    index: &mut Index,
-    head: &[u8],
-    limits: &Limits,
+/// Reads the head that `bytes` begin with into `index`; its size, `None` while it is not whole.
+fn read_head(index: &mut Index, bytes: &[u8], limits: &Limits) -> Result<Option<usize>, Refused> {
+    if let Some(size) = index.read_sound(bytes, limits) {
+        return Ok(Some(size));
+    }
+    if bytes == b"\r" {
+        return Ok(None);
+    }
+    let Some(size) = scan::head_size(bytes, 0, limits)? else { return Ok(None) };
+    index.read(&bytes[..size], limits)?;
+    Ok(Some(size))
+}
+
+/// Has a request admitted whose head is whole.
+fn check_in(
+    head: &Head<'_>,
     admit: impl FnOnce(&Head<'_>) -> Result<SizeLimit, Refused>,
 ) -> Result<SizeLimit, Failure> {
-    index.read(head, limits)?;
-    let head = index.head(head);
-    let admitted = admit(&head).and_then(|limit| match head.framing {
+    let admitted = admit(head).and_then(|limit| match head.framing {
         Framing::Length(size) => limit.check(size).map(|()| limit),
         Framing::None | Framing::Chunked => Ok(limit),
     });

@@ -76,7 +76,7 @@ pub(super) fn facts(line: &RequestLine<'_>, headers: &[Header<'_>]) -> Result<Fa
 
 impl<'a> Collected<'a> {
     fn take(&mut self, header: &Header<'a>) -> Result<(), Refused> {
-        let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+        let is = |name: &str| is_name(header.name.as_bytes(), name.as_bytes());
         // The length decides first: most fields are none of these and cost one comparison.
         match header.name.len() {
             4 if is("host") => once(&mut self.host, header),
@@ -115,6 +115,24 @@ impl<'a> Collected<'a> {
     }
 }
 
+/// Whether a field's name, a token (RFC 9110 §5.6.2), is `name` without regard to case. `name` has
+/// letters, digits and hyphens: of all that a token may hold only these become them by one bit.
+#[inline]
+pub(super) fn is_name(token: &[u8], name: &[u8]) -> bool {
+    const CASE: u64 = 0x2020_2020_2020_2020;
+    debug_assert!(name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-'));
+    if token.len() != name.len() {
+        return false;
+    }
+    let (words, rest) = token.as_chunks::<8>();
+    let (name_words, name_rest) = name.as_chunks::<8>();
+    let is_word = |(a, b): (&[u8; 8], &[u8; 8])| {
+        u64::from_ne_bytes(*a) | CASE == u64::from_ne_bytes(*b) | CASE
+    };
+    words.iter().zip(name_words).all(is_word)
+        && rest.iter().zip(name_rest).all(|(a, b)| a | 0x20 == b | 0x20)
+}
+
 /// Keeps a field of which a second one, even an equal one, makes the message ambiguous.
 fn once<'a>(place: &mut Option<&'a [u8]>, header: &Header<'a>) -> Result<(), Refused> {
     if place.replace(header.value).is_some() {
@@ -138,14 +156,20 @@ fn framing(
     }
 }
 
+/// As many decimal digits fit 64 bits whatever they are.
+const DIGITS_SAFE: usize = 19;
+
 /// `1*DIGIT` (RFC 9110 §8.6): no sign, no list, no blanks.
 fn length_of(value: &[u8]) -> Result<u64, Refused> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(bad("Content-Length is not a decimal number"));
     }
-    value
-        .iter()
-        .try_fold(0_u64, |sum, digit| sum.checked_mul(10)?.checked_add(u64::from(digit - b'0')))
+    let digits = value.iter().map(|digit| u64::from(digit - b'0'));
+    if value.len() < DIGITS_SAFE {
+        return Ok(digits.fold(0, |sum, digit| sum * 10 + digit));
+    }
+    { digits }
+        .try_fold(0_u64, |sum, digit| sum.checked_mul(10)?.checked_add(digit))
         .ok_or_else(|| bad("Content-Length is over 64 bits"))
 }
 

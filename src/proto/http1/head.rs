@@ -7,8 +7,9 @@ use std::mem::MaybeUninit;
 
 use http::{Method, Version};
 
-use super::framing::{self, Facts, Framing};
+use super::framing::{self, Facts, Framing, is_name};
 use super::limits::Limits;
+use super::scan;
 use super::target::{self, RequestLine};
 use crate::model::refusal::{Refusal, Refused};
 
@@ -76,6 +77,28 @@ impl Default for Index {
 }
 
 impl Index {
+    /// Reads the head that `bytes` begin with, if it is there whole and nothing is wrong with it;
+    /// its size. In all other cases `scan` and `read` say what is the matter.
+    pub(super) fn read_sound(&mut self, bytes: &[u8], limits: &Limits) -> Option<usize> {
+        let mut headers = [const { MaybeUninit::uninit() }; HEADERS_COUNT_MAX];
+        let mut request = httparse::Request::new(&mut []);
+        let window = &bytes[..bytes.len().min(scan::line_size_max(limits))];
+        let Ok(httparse::Status::Complete(size)) =
+            request.parse_with_uninit_headers(window, &mut headers)
+        else {
+            return None;
+        };
+        let head = &bytes[..size];
+        // httparse takes a bare LF for a line's end.
+        if scan::has_bare_line_feed(head) {
+            return None;
+        }
+        let line = target::request_line(&request, limits).ok()?;
+        let facts = framing::facts(&line, request.headers).ok()?;
+        self.keep(head, line, facts, request.headers);
+        Some(size)
+    }
+
     /// Reads a whole head, through its empty line. On an error the index is as before.
     ///
     /// # Errors
@@ -238,19 +261,25 @@ impl<'a> Headers<'a> {
         self.fields.iter().map(move |field| (text(bytes, field.name), slice(bytes, field.value)))
     }
 
-    /// The values of every field of this name, in order.
+    /// The values of every field of this name, which has letters, digits and hyphens, in order.
+    #[inline]
     pub fn get_all(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         let bytes = self.bytes;
         let is_named = move |field: &&Field| {
             usize::from(field.name.size) == name.len()
-                && slice(bytes, field.name).eq_ignore_ascii_case(name.as_bytes())
+                && is_name(slice(bytes, field.name), name.as_bytes())
         };
         let fields = if self.name_sizes.may_have(name.len()) { self.fields } else { &[] };
         fields.iter().filter(is_named).map(move |field| slice(bytes, field.value))
     }
 
     /// The value of the first field of this name.
+    #[inline]
     pub fn get(&self, name: &str) -> Option<&'a [u8]> {
+        if self.name_sizes.may_have(name.len()) { self.find(name) } else { None }
+    }
+
+    fn find(&self, name: &str) -> Option<&'a [u8]> {
         self.get_all(name).next()
     }
 
@@ -263,7 +292,12 @@ impl<'a> Headers<'a> {
     ///
     /// # Errors
     /// The field stands more than once, or its value is not UTF-8.
+    #[inline]
     pub fn single(&self, name: &str) -> Result<Option<&'a str>, Refused> {
+        if self.name_sizes.may_have(name.len()) { self.find_single(name) } else { Ok(None) }
+    }
+
+    fn find_single(&self, name: &str) -> Result<Option<&'a str>, Refused> {
         let mut values = self.get_all(name);
         let Some(value) = values.next() else { return Ok(None) };
         if values.next().is_some() {

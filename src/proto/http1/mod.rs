@@ -27,6 +27,6 @@ pub use framing::Framing;
 pub use head::{HEADERS_COUNT_MAX, Head, Headers, Terms};
 pub use held::Held;
 pub use limits::{Limits, SizeLimit};
-pub use percent::{BadEncoding, Query, decode_query, decode_segment, segments};
+pub use percent::{BadEncoding, Query, decode_query, decode_segment, segments, split_at_byte};
 pub use problem::problem;
 pub use response::{CONTINUE, Response, StreamFraming, chunk, last_chunk};

@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
+
 use crate::model::refusal::{Refusal, Refused};
 
 /// A `%` without two hexadecimal digits, or decoded bytes that are not UTF-8.
@@ -72,11 +74,20 @@ impl<'a> Iterator for Query<'a> {
     }
 }
 
+/// What stands before and behind the first such byte, which is ASCII.
+#[must_use]
+pub fn split_at_byte(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let place = memchr(byte, text.as_bytes())?;
+    Some((&text[..place], &text[place + 1..]))
+}
+
 fn decode(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, BadEncoding> {
-    let is_encoded = |byte: &u8| *byte == b'%' || (plus_is_space && *byte == b'+');
-    let Some(plain_size) = text.as_bytes().iter().position(is_encoded) else {
+    let is_encoded = |byte: u8| byte == b'%' || (plus_is_space && byte == b'+');
+    // Without a way out, so that several bytes are looked at in one step; few texts have any.
+    if !text.bytes().fold(false, |any, byte| any | is_encoded(byte)) {
         return Ok(Cow::Borrowed(text));
-    };
+    }
+    let plain_size = text.bytes().take_while(|byte| !is_encoded(*byte)).count();
     let (plain, mut rest) = text.as_bytes().split_at(plain_size);
     let mut decoded = Vec::with_capacity(text.len());
     decoded.extend_from_slice(plain);

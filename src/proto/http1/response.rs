@@ -68,6 +68,7 @@ impl<'o> Response<'o> {
         self.field(name, buffer.format(value))
     }
 
+    #[inline]
     fn field(self, name: &str, value: &str) -> Response<'o> {
         self.out.extend_from_slice(name.as_bytes());
         self.out.extend_from_slice(b": ");
@@ -77,7 +78,8 @@ impl<'o> Response<'o> {
     }
 
     /// Ends the head and writes the content; after a HEAD request its length only.
-    pub fn finish(self, content_type: &str, body: &[u8]) {
+    #[inline]
+    pub fn finish(self, content_type: &'static str, body: &[u8]) {
         let head_only = self.terms.head_only;
         let out = self.finish_apart(content_type, body.len());
         if !head_only {
@@ -86,8 +88,13 @@ impl<'o> Response<'o> {
     }
 
     /// Ends the head of a response whose content, of `body_size` bytes, the caller adds.
-    pub(super) fn finish_apart(self, content_type: &str, body_size: usize) -> &'o mut Vec<u8> {
-        self.header("Content-Type", content_type)
+    #[inline]
+    pub(super) fn finish_apart(
+        self,
+        content_type: &'static str,
+        body_size: usize,
+    ) -> &'o mut Vec<u8> {
+        self.field("Content-Type", content_type)
             .header_number("Content-Length", body_size as u64)
             .end_head()
     }
@@ -105,7 +112,7 @@ impl<'o> Response<'o> {
     /// HTTP/1.1 peer (RFC 9112 §7.1): an older one gets a stream until close. After
     /// [`StreamFraming::UntilClose`], and after a HEAD request, the caller closes or goes on
     /// without content respectively.
-    pub fn stream(mut self, content_type: &str, wanted: StreamFraming) -> StreamFraming {
+    pub fn stream(mut self, content_type: &'static str, wanted: StreamFraming) -> StreamFraming {
         let framing = if self.terms.is_11 { wanted } else { StreamFraming::UntilClose };
         match framing {
             StreamFraming::UntilClose => {

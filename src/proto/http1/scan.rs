@@ -56,16 +56,19 @@ pub(super) fn head_size(
 fn sound_head_size(window: &[u8]) -> Option<usize> {
     static END: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\r\n\r\n"));
     let size = END.find(window)? + 4;
+    (!has_bare_line_feed(&window[..size])).then_some(size)
+}
+
+/// Whether some line of a head ends without a carriage return.
+pub(super) fn has_bare_line_feed(head: &[u8]) -> bool {
     let is_bare = |before: u8, byte: u8| byte == b'\n' && before != b'\r';
-    let pairs = window[..size].iter().zip(&window[1..size]);
+    let pairs = head.iter().zip(head.iter().skip(1));
     // Without a way out, so that several bytes are looked at in one step.
-    let has_bare_end =
-        pairs.fold(window[0] == b'\n', |any, (before, byte)| any | is_bare(*before, *byte));
-    (!has_bare_end).then_some(size)
+    pairs.fold(head.starts_with(b"\n"), |any, (before, byte)| any | is_bare(*before, *byte))
 }
 
 /// Most bytes among which the request line must end.
-fn line_size_max(limits: &Limits) -> usize {
+pub(super) fn line_size_max(limits: &Limits) -> usize {
     limits.target.size_max.saturating_add(REQUEST_LINE_REST_SIZE).min(limits.head_size_max())
 }
 

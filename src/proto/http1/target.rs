@@ -7,6 +7,7 @@ use http::{Method, Version};
 
 use super::framing::is_host;
 use super::limits::Limits;
+use super::percent::split_at_byte;
 use crate::model::refusal::{Refusal, Refused};
 
 /// Longest method name; every registered one is shorter (RFC 9110 §16.1).
@@ -53,7 +54,7 @@ pub(super) fn request_line<'a>(
     }
     let method = known_method(method)?;
     let (authority, path_and_query) = divide(&method, target)?;
-    let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
+    let (path, query) = split_at_byte(path_and_query, b'?').unwrap_or((path_and_query, ""));
     let version = if minor == 0 { Version::HTTP_10 } else { Version::HTTP_11 };
     Ok(RequestLine { method, version, target, path, query, authority })
 }

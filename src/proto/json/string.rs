@@ -31,8 +31,11 @@ fn first_to_escape(text: &[u8]) -> Option<usize> {
     // Without a way out in the middle, so that a step's bytes can be asked at once.
     let is_plain = |step: &&[u8]| !step.iter().fold(false, |any, byte| any | must_escape(*byte));
     let plain_size = text.chunks_exact(STEP_SIZE).take_while(is_plain).count() * STEP_SIZE;
-    let place = text[plain_size..].iter().position(|byte| must_escape(*byte))?;
-    Some(plain_size + place)
+    let rest = &text[plain_size..];
+    if !rest.iter().fold(false, |any, byte| any | must_escape(*byte)) {
+        return None;
+    }
+    Some(plain_size + rest.iter().take_while(|byte| !must_escape(**byte)).count())
 }
 
 fn must_escape(byte: u8) -> bool {

@@ -23,9 +23,14 @@ pub fn envelope(out: &mut Vec<u8>, message: &Message, positions: bool) {
     let publication = &message.publication;
     out.extend_from_slice(b"{\"topic\":");
     json::escape_into(out, publication.topic.as_str());
-    out.extend_from_slice(b",\"messageType\":");
-    json::escape_into(out, publication.message_type.as_deref().unwrap_or("broadcast"));
-    out.extend_from_slice(b",\"data\":");
+    match &publication.message_type {
+        None => out.extend_from_slice(b",\"messageType\":\"broadcast\",\"data\":"),
+        Some(message_type) => {
+            out.extend_from_slice(b",\"messageType\":");
+            json::escape_into(out, message_type);
+            out.extend_from_slice(b",\"data\":");
+        }
+    }
     match &publication.publisher {
         None => append_payload(out, &publication.payload),
         Some(publisher) => wrapper(out, message, publisher),

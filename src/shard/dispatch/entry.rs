@@ -17,7 +17,7 @@ use crate::auth::{self, Credential};
 use crate::model::application::{AppIndex, Application, CorsOrigins};
 use crate::model::identity::{Identity, Role};
 use crate::model::refusal::{Refusal, Refused};
-use crate::proto::http1::{Head, Query, Request, decode_segment};
+use crate::proto::http1::{Head, Query, Request, decode_segment, split_at_byte};
 use crate::stdx::slab::Key;
 
 /// Who came in, and where.
@@ -35,19 +35,21 @@ enum Presented<'a> {
 }
 
 impl Shard {
-    /// Enters the application of a route that has a gate. `None`: the request is held for later.
+    /// Enters the application of a route that has a gate, which is `known` where the head was read
+    /// only now. `None`: the request is held for later.
     ///
     /// # Errors
     /// No such application, or not for this caller.
     pub(super) fn enter(
         &mut self,
         exchange: &mut Exchange,
-        route: Route<'_>,
-        gate: Gate,
+        (route, gate): (Route<'_>, Gate),
         request: &Request<'_>,
+        known: Option<AppIndex>,
     ) -> Result<Option<Entered>, Refused> {
         let applications = Arc::clone(&self.delivery.applications);
         let app = match route.application() {
+            _ if known.is_some() => known,
             Some(id) => applications.find(&decode_segment(id)?),
             None if route.is_simple() => applications.simple_poll().map(|(app, _)| app),
             None => applications.buzzpost(),
@@ -166,7 +168,7 @@ fn ambiguous() -> Refused {
 
 /// The token of an Authorization field; other schemes are for others, such as a proxy in front.
 fn bearer(value: &str) -> Option<&str> {
-    let (scheme, token) = value.split_once(' ')?;
+    let (scheme, token) = split_at_byte(value, b' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
 }
 

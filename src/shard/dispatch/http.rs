@@ -41,7 +41,7 @@ pub(super) struct Exchange {
 impl Shard {
     /// Takes in bytes of an HTTP connection; how many it used, 0 when it has to wait.
     pub(in crate::shard) fn take_in_http(&mut self, key: Key, bytes: &[u8]) -> usize {
-        let options = self.delivery.options;
+        let options = Arc::clone(&self.delivery.options);
         let Some(connection) = self.delivery.connections.get_mut(key) else { return bytes.len() };
         let Door::Http(door) = &mut connection.door else { return bytes.len() };
         if door.answers.back().is_some_and(|last| !last.terms.keep_alive) {
@@ -56,9 +56,9 @@ impl Shard {
         let mut scratch = self.scratch.take().unwrap_or_default();
         let limits = limits(&options);
         let applications = Arc::clone(&self.delivery.applications);
-        let mut allow = "";
+        let mut admission = Admission::default();
         let (used, decoded) = decoder.decode(bytes, &mut scratch, &limits, |head| {
-            admit(head, &applications, &options, &mut allow)
+            admit(head, &applications, &options, &mut admission)
         });
         match decoded {
             Decoded::NeedMore => {}
@@ -69,7 +69,7 @@ impl Shard {
                 if let Some(connection) = self.delivery.connections.get_mut(key) {
                     connection.flags.served = true;
                 }
-                self.serve(key, &request);
+                self.serve(key, &request, admission.app);
             }
             Decoded::Refused(refused, terms) => {
                 let cause = match refused.refusal.entry().status {
@@ -77,8 +77,8 @@ impl Shard {
                     _ => CloseCause::Protocol,
                 };
                 // RFC 9110 §15.5.6: a 405 names the methods there are.
-                let fields = [("Allow", allow)];
-                let fields = if allow.is_empty() { &[] } else { &fields[..] };
+                let fields = [("Allow", admission.allow)];
+                let fields = if admission.allow.is_empty() { &[] } else { &fields[..] };
                 self.refuse_and_close(key, &refused, terms, cause, fields);
             }
         }
@@ -101,11 +101,12 @@ impl Shard {
         }
     }
 
-    fn serve(&mut self, key: Key, request: &Request<'_>) {
+    /// Serves a whole request, of which the application may be known already.
+    fn serve(&mut self, key: Key, request: &Request<'_>, app: Option<AppIndex>) {
         let head = &request.head;
         let mut exchange = Exchange { key, terms: head.terms(), cors: Cors::Absent };
         match route(head) {
-            Routed::Route(route) => match self.serve_route(&mut exchange, route, request) {
+            Routed::Route(route) => match self.serve_route(&mut exchange, route, request, app) {
                 Err(refused) if route.is_stream() && refused.retry_after().is_some() => {
                     self.shed_stream(exchange, &refused);
                 }
@@ -120,7 +121,7 @@ impl Shard {
 
     /// Serves a request that was held while its token was judged.
     pub(in crate::shard) fn serve_held(&mut self, key: Key, held: &Held) {
-        self.serve(key, &held.request());
+        self.serve(key, &held.request(), None);
     }
 
     fn serve_route(
@@ -128,6 +129,7 @@ impl Shard {
         exchange: &mut Exchange,
         route: Route<'_>,
         request: &Request<'_>,
+        app: Option<AppIndex>,
     ) -> Result<(), Refused> {
         let Some(gate) = route.gate() else {
             match route {
@@ -139,7 +141,9 @@ impl Shard {
             }
             return Ok(());
         };
-        let Some(entered) = self.enter(exchange, route, gate, request)? else { return Ok(()) };
+        let Some(entered) = self.enter(exchange, (route, gate), request, app)? else {
+            return Ok(());
+        };
         let head = &request.head;
         let Entered { app, identity } = &entered;
         let (app, rights) = (*app, &identity.rights);
@@ -276,14 +280,23 @@ fn must_wait(door: &HttpDoor, bytes: &[u8], pipeline_depth_max: usize) -> bool {
     door.answers.len() >= pipeline_depth_max || !bytes.starts_with(b"P")
 }
 
+/// What was found out about a request at its head.
+#[derive(Default)]
+struct Admission {
+    /// The methods there are, where the request's is not among them.
+    allow: &'static str,
+    /// The application that it enters.
+    app: Option<AppIndex>,
+}
+
 /// Says at a request's head how large its body may be. What cannot be routed and has a body is
-/// refused before the body is taken, with the methods there are in `allow`; without one it is
+/// refused before the body is taken, with the methods there are in `found`; without one it is
 /// answered in its turn.
 fn admit(
     head: &Head<'_>,
     applications: &Applications,
     options: &Options,
-    allow: &mut &'static str,
+    found: &mut Admission,
 ) -> Result<SizeLimit, Refused> {
     const NONE: SizeLimit = SizeLimit { size_max: 0, key: "this route takes no body" };
     let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
@@ -292,12 +305,13 @@ fn admit(
         Routed::Route(_) | Routed::Options(..) => return Ok(NONE),
         Routed::Refused(..) if !has_body => return Ok(NONE),
         Routed::Refused(refused, methods) => {
-            *allow = methods;
+            found.allow = methods;
             return Err(refused);
         }
     };
-    let limits = match application_of(route, applications) {
-        Some(app) => applications.get(app).limits,
+    found.app = application_of(route, applications);
+    let limits = match found.app {
+        Some(app) => &applications.get(app).limits,
         None if has_body => return Err(unknown_application()),
         None => return Ok(NONE),
     };

@@ -15,6 +15,7 @@ use crate::model::rights::Rights;
 use crate::model::topic::{TopicError, TopicName};
 use crate::proto::attributes::Given;
 use crate::proto::http1::{Request, decode_segment};
+use crate::proto::native::BatchMessage;
 use crate::proto::{buzzpost, native, realtime};
 use crate::telemetry::PublishDoor;
 
@@ -74,15 +75,18 @@ impl Shard {
     ) -> Result<(), Refused> {
         let messages_max = self.delivery.options.publish.messages_max;
         let size_max = self.delivery.applications.get(app).limits.native_payload_size_max;
-        let mut publications = Vec::new();
-        for message in native::batch(&mut self.scanner, body, messages_max, self.time_us)? {
-            check_size(&message.payload, size_max, "native_payload_size_max")?;
-            for topic in &message.topics {
-                let topic = native_topic(topic)?;
-                let attributes = message.attributes.clone();
-                let bare = publication(app, topic, message.payload.clone());
+        let batch = native::batch(&mut self.scanner, body, messages_max, self.time_us)?;
+        let mut publications = Vec::with_capacity(batch.len());
+        for BatchMessage { topics, payload, attributes } in batch {
+            check_size(&payload, size_max, "native_payload_size_max")?;
+            let Some((last, others)) = topics.split_last() else { continue };
+            for topic in others {
+                let attributes = attributes.clone();
+                let bare = publication(app, native_topic(topic)?, payload.clone());
                 publications.push(Publication { attributes, ..bare });
             }
+            let bare = publication(app, native_topic(last)?, payload);
+            publications.push(Publication { attributes, ..bare });
         }
         let door = PublishDoor::Native;
         self.publish_all(exchange, PublishDialect::Batch, door, rights, publications)

@@ -4,7 +4,7 @@ use http::Method;
 
 use crate::model::identity::Role;
 use crate::model::refusal::{Refusal, Refused};
-use crate::proto::http1::{Head, Query};
+use crate::proto::http1::{Head, Query, split_at_byte};
 
 /// A route with the parts of the path it names, still percent-encoded.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -204,12 +204,9 @@ impl<'a> Methods<'a> {
 
 /// Finds the route.
 pub(super) fn route<'a>(head: &Head<'a>) -> Routed<'a> {
-    let wants_channels =
-        Query::new(head.query).any(|pair| matches!(pair, Ok((name, _)) if name == "channels"));
-    let get_root = if wants_channels { Route::BuzzStream } else { Route::Page };
     let methods = match head.path {
         "*" => return Routed::Options(None, "GET, HEAD, POST, DELETE, OPTIONS"),
-        "/" => Methods { post: Some(Route::BuzzPublish), ..Methods::get(get_root) },
+        "/" => root(head.query),
         "/subscribe" => Methods::get(Route::SimplePoll),
         "/publish" => Methods::post(Route::SimplePublish),
         "/metrics" => Methods::get(Route::Metrics),
@@ -244,6 +241,13 @@ pub(super) fn route<'a>(head: &Head<'a>) -> Routed<'a> {
     }
 }
 
+fn root(query: &str) -> Methods<'_> {
+    let wants_channels =
+        Query::new(query).any(|pair| matches!(pair, Ok((name, _)) if name == "channels"));
+    let get = if wants_channels { Route::BuzzStream } else { Route::Page };
+    Methods { post: Some(Route::BuzzPublish), ..Methods::get(get) }
+}
+
 fn application_route(path: &str) -> Option<Methods<'_>> {
     if let Some(app) = path.strip_prefix("/apps/") {
         return is_segment(app).then(|| Methods::get(Route::WebSocket(app)));
@@ -252,7 +256,7 @@ fn application_route(path: &str) -> Option<Methods<'_>> {
         return platform_route(rest);
     }
     let rest = path.strip_prefix("/v1/")?;
-    let Some((app, rest)) = rest.split_once('/') else {
+    let Some((app, rest)) = split_at_byte(rest, b'/') else {
         return is_segment(rest).then(|| Methods::get(Route::Counts(rest)));
     };
     if app.is_empty() {
@@ -284,7 +288,7 @@ fn application_route(path: &str) -> Option<Methods<'_>> {
 /// The platform's HTTP API (protocols.md §1.1).
 fn platform_route(rest: &str) -> Option<Methods<'_>> {
     if let Some(rest) = rest.strip_prefix("topics/") {
-        let (app, what) = rest.split_once('/')?;
+        let (app, what) = split_at_byte(rest, b'/')?;
         let is_known = is_segment(app);
         return match what {
             "publish" if is_known => Some(Methods::post(Route::RealtimePublish(app))),
@@ -293,7 +297,7 @@ fn platform_route(rest: &str) -> Option<Methods<'_>> {
         };
     }
     let rest = rest.strip_prefix("connections/")?;
-    match rest.split_once('/') {
+    match split_at_byte(rest, b'/') {
         None => is_segment(rest).then(|| Methods::delete(Route::CloseAll(rest))),
         Some((app, id)) => {
             (is_segment(app) && is_segment(id)).then(|| Methods::delete(Route::CloseOne(app, id)))
