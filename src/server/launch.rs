@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::lifecycle::{Lifecycle, Shards};
 use super::plan::{self, Plan};
 use crate::auth::{KeyRing, KeySet};
 use crate::broker::{BrokerOptions, Parcel};
@@ -81,7 +82,11 @@ pub fn serve(settings: Settings) -> Result<(), LaunchError> {
         database,
     )?;
     super::greeting::print(running.address, &applications);
-    let stopped_by = wait_for_stop(signals, running, &settings.server);
+    let lifecycle = Lifecycle::from_environment();
+    doing(lifecycle.serving(running.shards()), || {
+        "starting the thread that tells the service manager".into()
+    })?;
+    let stopped_by = wait_for_stop(signals, running, &settings.server, &lifecycle);
     tracing::info!(?stopped_by, "stopped");
     Ok(())
 }
@@ -93,6 +98,20 @@ struct Running {
     wakes: Vec<Arc<Wake>>,
     control: Arc<Control>,
     store: Option<StoreThread>,
+    counters: Arc<[ShardCounters]>,
+    driver: ActiveDriver,
+}
+
+impl Running {
+    /// For whom looks after the shards.
+    fn shards(&self) -> Shards {
+        Shards {
+            counters: Arc::clone(&self.counters),
+            wakes: self.wakes.clone(),
+            control: Arc::clone(&self.control),
+            driver: self.driver,
+        }
+    }
 }
 
 /// Opens the store's file, or makes it.
@@ -159,6 +178,8 @@ fn start(
         wakes: Vec::new(),
         control: Arc::clone(&control),
         store,
+        counters: Arc::clone(&counters),
+        driver: ActiveDriver::Epoll,
     };
     let (ready_tx, ready_rx) = mpsc::channel();
     for (index, port) in (0..count).zip(ports) {
@@ -193,6 +214,7 @@ fn start(
     for _ in 0..count {
         let (shard, outcome) = ready_rx.recv().expect("each shard reports once");
         let driver = doing(outcome, || format!("starting shard {}", shard.0))?;
+        running.driver = driver;
         tracing::info!(shard = shard.0, %driver, cpu = ?plan.cpus.get(shard.index()).map(|c| c.id), "shard ready");
     }
     Ok(running)
@@ -296,7 +318,12 @@ impl Identity {
 
 /// Waits for a signal, then for a balancer to notice, then for the shards; a second signal or the
 /// timeout ends the wait.
-fn wait_for_stop(signals: Signals, running: Running, options: &ServerOptions) -> &'static str {
+fn wait_for_stop(
+    signals: Signals,
+    running: Running,
+    options: &ServerOptions,
+    lifecycle: &Lifecycle,
+) -> &'static str {
     let tell = |stage: Stage| {
         running.control.set(stage);
         for wake in &running.wakes {
@@ -314,6 +341,7 @@ fn wait_for_stop(signals: Signals, running: Running, options: &ServerOptions) ->
     let _first = signal_rx.recv();
     let ServerOptions { stop_timeout, stop_delay, .. } = *options;
     tracing::info!(?stop_timeout, ?stop_delay, "stopping; a second signal stops at once");
+    lifecycle.stopping(stop_timeout);
     let ends_at = clock::now() + stop_timeout;
     tell(Stage::Leaving);
     if signal_rx.recv_timeout(stop_delay).is_ok() {

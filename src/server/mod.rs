@@ -4,6 +4,9 @@ pub mod cli;
 mod greeting;
 mod huge_pages;
 mod launch;
+mod lifecycle;
+mod notify;
 mod plan;
+mod watchdog;
 
 pub use launch::{LaunchError, serve};
