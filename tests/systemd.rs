@@ -1,5 +1,7 @@
 //! The broker under a service manager: what it says (sd_notify(3)) and when, and its watchdog.
 
+#[path = "systemd/activation.rs"]
+mod activation;
 #[path = "systemd/manager.rs"]
 mod manager;
 mod support;

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::activation;
 use super::lifecycle::{Lifecycle, Shards};
 use super::plan::{self, Plan};
 use crate::auth::{KeyRing, KeySet};
@@ -52,7 +53,7 @@ impl std::error::Error for LaunchError {
     }
 }
 
-fn doing<T, E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+pub(super) fn doing<T, E: Into<Box<dyn std::error::Error + Send + Sync>>>(
     result: Result<T, E>,
     what: impl FnOnce() -> String,
 ) -> Result<T, LaunchError> {
@@ -170,10 +171,9 @@ fn start(
         (Some(database), Some(port)) => Some(start_store(database, port)?),
         _ => None,
     };
-    let mut address = listen;
-    doing(Listener::claim(listen), || format!("listening on {listen}"))?;
+    let listeners = activation::listeners(listen, count, backlog, &options.socket, applications)?;
     let mut running = Running {
-        address,
+        address: listeners.first().map_or(listen, Listener::address),
         threads: Vec::new(),
         wakes: Vec::new(),
         control: Arc::clone(&control),
@@ -182,10 +182,7 @@ fn start(
         driver: ActiveDriver::Epoll,
     };
     let (ready_tx, ready_rx) = mpsc::channel();
-    for (index, port) in (0..count).zip(ports) {
-        let bound = Listener::bind(address, backlog, &options.socket);
-        let listener = doing(bound, || format!("listening on {address}"))?;
-        address = listener.address();
+    for ((index, port), listener) in (0..count).zip(ports).zip(listeners) {
         running.wakes.push(Arc::clone(port.wake()));
         let seed = ShardSeed {
             options: *options,
@@ -210,7 +207,6 @@ fn start(
         )?);
     }
     drop(ready_tx);
-    running.address = address;
     for _ in 0..count {
         let (shard, outcome) = ready_rx.recv().expect("each shard reports once");
         let driver = doing(outcome, || format!("starting shard {}", shard.0))?;

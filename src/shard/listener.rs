@@ -1,6 +1,6 @@
 //! The shard's own listening socket and the paced acceptance of connections.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
@@ -51,17 +51,28 @@ impl Listener {
     ) -> std::io::Result<Listener> {
         let socket = socket(address)?;
         socket.set_reuse_port(true)?;
-        // A turn's bytes leave in one send: waiting for more to fill the segment only delays them.
-        socket.set_tcp_nodelay(true)?;
-        if let Some(size) = options.receive_size {
-            socket.set_recv_buffer_size(size)?;
-        }
-        if let Some(size) = options.send_size {
-            socket.set_send_buffer_size(size)?;
-        }
+        inherit(&socket, options)?;
         socket.bind(&address.into())?;
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
         let address = socket.local_addr()?.as_socket().unwrap_or(address);
+        Ok(Listener { socket, address })
+    }
+
+    /// Takes over a socket that listens already, with our backlog and options.
+    ///
+    /// # Errors
+    /// When it is no TCP socket.
+    pub fn adopt(
+        socket: TcpListener,
+        backlog: u32,
+        options: &SocketOptions,
+    ) -> std::io::Result<Listener> {
+        let socket = Socket::from(socket);
+        socket.set_nonblocking(true)?;
+        inherit(&socket, options)?;
+        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+        let address = socket.local_addr()?.as_socket();
+        let address = address.ok_or_else(|| std::io::Error::from(Errno::AFNOSUPPORT))?;
         Ok(Listener { socket, address })
     }
 
@@ -86,6 +97,19 @@ impl Listener {
             Err(_) => Accepted::Gone,
         }
     }
+}
+
+/// Sets what accepted sockets inherit.
+fn inherit(socket: &Socket, options: &SocketOptions) -> std::io::Result<()> {
+    // A turn's bytes leave in one send: waiting for more to fill the segment only delays them.
+    socket.set_tcp_nodelay(true)?;
+    if let Some(size) = options.receive_size {
+        socket.set_recv_buffer_size(size)?;
+    }
+    if let Some(size) = options.send_size {
+        socket.set_send_buffer_size(size)?;
+    }
+    Ok(())
 }
 
 fn socket(address: SocketAddr) -> std::io::Result<Socket> {
