@@ -5,6 +5,8 @@ mod activation;
 #[path = "systemd/manager.rs"]
 mod manager;
 mod support;
+#[path = "systemd/unit.rs"]
+mod unit;
 
 use std::time::Duration;
 

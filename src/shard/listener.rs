@@ -131,10 +131,11 @@ impl AsFd for Listener {
     }
 }
 
-/// The kernel's limit on listen backlogs, `net.core.somaxconn`; its own default where unreadable.
+/// The kernel's limit on listen backlogs, `net.core.somaxconn`; where it cannot be read, as under
+/// `ProcSubset=pid`, none, since the kernel cuts a longer backlog by itself.
 pub fn somaxconn() -> u32 {
     let text = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
-    text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(4096)
+    text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
