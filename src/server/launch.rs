@@ -9,6 +9,8 @@ use std::thread::JoinHandle;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::activation;
+use super::lifecycle::{Lifecycle, Shards};
 use super::plan::{self, Plan};
 use crate::auth::{KeyRing, KeySet};
 use crate::broker::{BrokerOptions, Parcel};
@@ -51,7 +53,7 @@ impl std::error::Error for LaunchError {
     }
 }
 
-fn doing<T, E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+pub(super) fn doing<T, E: Into<Box<dyn std::error::Error + Send + Sync>>>(
     result: Result<T, E>,
     what: impl FnOnce() -> String,
 ) -> Result<T, LaunchError> {
@@ -81,7 +83,11 @@ pub fn serve(settings: Settings) -> Result<(), LaunchError> {
         database,
     )?;
     super::greeting::print(running.address, &applications);
-    let stopped_by = wait_for_stop(signals, running, &settings.server);
+    let lifecycle = Lifecycle::from_environment();
+    doing(lifecycle.serving(running.shards()), || {
+        "starting the thread that tells the service manager".into()
+    })?;
+    let stopped_by = wait_for_stop(signals, running, &settings.server, &lifecycle);
     tracing::info!(?stopped_by, "stopped");
     Ok(())
 }
@@ -93,6 +99,20 @@ struct Running {
     wakes: Vec<Arc<Wake>>,
     control: Arc<Control>,
     store: Option<StoreThread>,
+    counters: Arc<[ShardCounters]>,
+    driver: ActiveDriver,
+}
+
+impl Running {
+    /// For whom looks after the shards.
+    fn shards(&self) -> Shards {
+        Shards {
+            counters: Arc::clone(&self.counters),
+            wakes: self.wakes.clone(),
+            control: Arc::clone(&self.control),
+            driver: self.driver,
+        }
+    }
 }
 
 /// Opens the store's file, or makes it.
@@ -151,21 +171,19 @@ fn start(
         (Some(database), Some(port)) => Some(start_store(database, port)?),
         _ => None,
     };
-    let mut address = listen;
-    doing(Listener::claim(listen), || format!("listening on {listen}"))?;
+    let listeners = activation::listeners(listen, count, backlog, &options.socket, applications)?;
     let mut running = Running {
-        address,
+        address: listeners.first().map_or(listen, Listener::address),
         threads: Vec::new(),
         wakes: Vec::new(),
         control: Arc::clone(&control),
         store,
+        counters: Arc::clone(&counters),
+        driver: ActiveDriver::Epoll,
     };
     let (ready_tx, ready_rx) = mpsc::channel();
     let shared = Arc::new(*options);
-    for (index, port) in (0..count).zip(ports) {
-        let bound = Listener::bind(address, backlog, &options.socket);
-        let listener = doing(bound, || format!("listening on {address}"))?;
-        address = listener.address();
+    for ((index, port), listener) in (0..count).zip(ports).zip(listeners) {
         running.wakes.push(Arc::clone(port.wake()));
         let seed = ShardSeed {
             options: Arc::clone(&shared),
@@ -190,10 +208,10 @@ fn start(
         )?);
     }
     drop(ready_tx);
-    running.address = address;
     for _ in 0..count {
         let (shard, outcome) = ready_rx.recv().expect("each shard reports once");
         let driver = doing(outcome, || format!("starting shard {}", shard.0))?;
+        running.driver = driver;
         tracing::info!(shard = shard.0, %driver, cpu = ?plan.cpus.get(shard.index()).map(|c| c.id), "shard ready");
     }
     Ok(running)
@@ -297,7 +315,12 @@ impl Identity {
 
 /// Waits for a signal, then for a balancer to notice, then for the shards; a second signal or the
 /// timeout ends the wait.
-fn wait_for_stop(signals: Signals, running: Running, options: &ServerOptions) -> &'static str {
+fn wait_for_stop(
+    signals: Signals,
+    running: Running,
+    options: &ServerOptions,
+    lifecycle: &Lifecycle,
+) -> &'static str {
     let tell = |stage: Stage| {
         running.control.set(stage);
         for wake in &running.wakes {
@@ -315,6 +338,7 @@ fn wait_for_stop(signals: Signals, running: Running, options: &ServerOptions) ->
     let _first = signal_rx.recv();
     let ServerOptions { stop_timeout, stop_delay, .. } = *options;
     tracing::info!(?stop_timeout, ?stop_delay, "stopping; a second signal stops at once");
+    lifecycle.stopping(stop_timeout);
     let ends_at = clock::now() + stop_timeout;
     tell(Stage::Leaving);
     if signal_rx.recv_timeout(stop_delay).is_ok() {

@@ -1,9 +1,13 @@
 //! The process: the command line, composition, launch, stop.
 
+mod activation;
 pub mod cli;
 mod greeting;
 mod huge_pages;
 mod launch;
+mod lifecycle;
+mod notify;
 mod plan;
+mod watchdog;
 
 pub use launch::{LaunchError, serve};

@@ -1,6 +1,6 @@
 //! The shard's own listening socket and the paced acceptance of connections.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
@@ -51,17 +51,28 @@ impl Listener {
     ) -> std::io::Result<Listener> {
         let socket = socket(address)?;
         socket.set_reuse_port(true)?;
-        // A turn's bytes leave in one send: waiting for more to fill the segment only delays them.
-        socket.set_tcp_nodelay(true)?;
-        if let Some(size) = options.receive_size {
-            socket.set_recv_buffer_size(size)?;
-        }
-        if let Some(size) = options.send_size {
-            socket.set_send_buffer_size(size)?;
-        }
+        inherit(&socket, options)?;
         socket.bind(&address.into())?;
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
         let address = socket.local_addr()?.as_socket().unwrap_or(address);
+        Ok(Listener { socket, address })
+    }
+
+    /// Takes over a socket that listens already, with our backlog and options.
+    ///
+    /// # Errors
+    /// When it is no TCP socket.
+    pub fn adopt(
+        socket: TcpListener,
+        backlog: u32,
+        options: &SocketOptions,
+    ) -> std::io::Result<Listener> {
+        let socket = Socket::from(socket);
+        socket.set_nonblocking(true)?;
+        inherit(&socket, options)?;
+        socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+        let address = socket.local_addr()?.as_socket();
+        let address = address.ok_or_else(|| std::io::Error::from(Errno::AFNOSUPPORT))?;
         Ok(Listener { socket, address })
     }
 
@@ -88,6 +99,19 @@ impl Listener {
     }
 }
 
+/// Sets what accepted sockets inherit.
+fn inherit(socket: &Socket, options: &SocketOptions) -> std::io::Result<()> {
+    // A turn's bytes leave in one send: waiting for more to fill the segment only delays them.
+    socket.set_tcp_nodelay(true)?;
+    if let Some(size) = options.receive_size {
+        socket.set_recv_buffer_size(size)?;
+    }
+    if let Some(size) = options.send_size {
+        socket.set_send_buffer_size(size)?;
+    }
+    Ok(())
+}
+
 fn socket(address: SocketAddr) -> std::io::Result<Socket> {
     let kind = Type::STREAM.cloexec().nonblocking();
     let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
@@ -107,10 +131,11 @@ impl AsFd for Listener {
     }
 }
 
-/// The kernel's limit on listen backlogs, `net.core.somaxconn`; its own default where unreadable.
+/// The kernel's limit on listen backlogs, `net.core.somaxconn`; where it cannot be read, as under
+/// `ProcSubset=pid`, none, since the kernel cuts a longer backlog by itself.
 pub fn somaxconn() -> u32 {
     let text = std::fs::read_to_string("/proc/sys/net/core/somaxconn");
-    text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(4096)
+    text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

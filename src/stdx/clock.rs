@@ -79,6 +79,14 @@ pub fn monotonic_ns() -> u64 {
     u64::try_from(now().saturating_duration_since(start).as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// `CLOCK_MONOTONIC` in microseconds, which other processes of this machine compare with their own.
+#[must_use]
+pub fn machine_monotonic_us() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let part = |value: i64| u64::try_from(value).unwrap_or(0);
+    part(time.tv_sec) * 1_000_000 + part(time.tv_nsec) / 1_000
+}
+
 /// Milliseconds since 1970-01-01 UTC; 0 if the machine's clock stands before it.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "the one place")]

@@ -2,12 +2,14 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use command_fds::{CommandFdExt as _, FdMapping};
 use crossbeam_channel::{Receiver, bounded};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -40,6 +42,7 @@ pub(crate) struct Setup {
     variables: Vec<(String, String)>,
     config: Option<String>,
     file_size_max: Option<u64>,
+    passed: Vec<Arc<OwnedFd>>,
 }
 
 impl Setup {
@@ -50,6 +53,7 @@ impl Setup {
             variables: Vec::new(),
             config: None,
             file_size_max: None,
+            passed: Vec::new(),
         }
     }
 
@@ -72,6 +76,18 @@ impl Setup {
     /// Lets no file of the broker's grow beyond so many bytes, as a full disk would.
     pub(crate) fn file_size_max(mut self, size: u64) -> Setup {
         self.file_size_max = Some(size);
+        self
+    }
+
+    /// Sets an environment variable that is no key.
+    pub(crate) fn variable(mut self, name: &str, value: impl Into<String>) -> Setup {
+        self.variables.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// Passes a descriptor as systemd passes sockets (sd_listen_fds(3)).
+    pub(crate) fn pass(mut self, descriptor: impl Into<OwnedFd>) -> Setup {
+        self.passed.push(Arc::new(descriptor.into()));
         self
     }
 
@@ -110,13 +126,27 @@ impl Setup {
     }
 
     fn command(&self) -> Command {
+        let mut script = String::new();
+        if let Some(size_max) = self.file_size_max {
+            // The limit comes with a signal that would end the broker; a full disk sends none. POSIX
+            // counts in blocks of 512 bytes.
+            script.push_str(&format!("trap '' XFSZ; ulimit -f {}; ", size_max / 512));
+        }
+        if !self.passed.is_empty() {
+            // Only the process itself knows its number before it is the broker.
+            script.push_str(&format!("export LISTEN_PID=$$ LISTEN_FDS={}; ", self.passed.len()));
+        }
         let binary = env!("CARGO_BIN_EXE_fanwire");
-        let Some(size_max) = self.file_size_max else { return Command::new(binary) };
-        // The limit comes with a signal that would end the broker; a full disk sends none. POSIX
-        // counts in blocks of 512 bytes.
-        let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", size_max / 512);
+        if script.is_empty() {
+            return Command::new(binary);
+        }
         let mut command = Command::new("sh");
-        command.args(["-c", &script, binary]);
+        command.args(["-c", &format!("{script}exec \"$0\" \"$@\""), binary]);
+        let mappings = self.passed.iter().zip(3..).map(|(descriptor, child_fd)| FdMapping {
+            parent_fd: descriptor.try_clone().expect("a descriptor is left"),
+            child_fd,
+        });
+        command.fd_mappings(mappings.collect()).expect("no number is mapped twice");
         command
     }
 }
@@ -228,6 +258,20 @@ impl Broker {
                 return metrics;
             }
             assert!(fanwire::stdx::clock::now() < deadline, "never: {what}\n{metrics:?}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Its process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits until its log holds `text`.
+    pub(crate) fn await_log(&self, text: &str) {
+        let deadline = fanwire::stdx::clock::now() + PATIENCE;
+        while !self.log().contains(text) {
+            assert!(fanwire::stdx::clock::now() < deadline, "never logged: {text}\n{}", self.log());
             std::thread::yield_now();
         }
     }

@@ -8,6 +8,7 @@
 mod broker;
 pub(crate) mod door;
 mod exposition;
+pub(crate) mod filter;
 mod http;
 pub(crate) mod past;
 mod random;

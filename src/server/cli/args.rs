@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::connection::Streams;
 use super::explain::{self, ExplainCommand, Told};
+use super::generate::{self, GenerateCommand};
 use super::publish::{self, PublishArgs};
 use super::subscribe::{self, SubscribeArgs};
 use super::token::{self, TokenCommand};
@@ -49,6 +50,12 @@ enum Command {
     Explain {
         #[command(subcommand)]
         command: ExplainCommand,
+    },
+    /// Make what a package holds beside the binary.
+    #[command(hide = true)]
+    Generate {
+        #[command(subcommand)]
+        command: GenerateCommand,
     },
 }
 
@@ -105,6 +112,8 @@ pub enum Action {
     Token(TokenCommand),
     /// `explain`.
     Explain(ExplainCommand),
+    /// `generate`.
+    Generate(GenerateCommand),
 }
 
 /// Reads a command line, program name first.
@@ -127,6 +136,7 @@ where
         Some(Command::Subscribe(args)) => Action::Subscribe(args),
         Some(Command::Token { command }) => Action::Token(command),
         Some(Command::Explain { command }) => Action::Explain(command),
+        Some(Command::Generate { command }) => Action::Generate(command),
     })
 }
 
@@ -148,6 +158,7 @@ pub fn run(
             let told = explain::run(command, environment, streams.input, clock::unix_ms() / 1000);
             return tell(told, streams.out, streams.errors);
         }
+        Action::Generate(command) => generate::run(command, streams.out),
         Action::Default => streams.out.write_all(config::default_file().as_bytes()),
         Action::Serve(options) | Action::Check(options) | Action::Show(options) => {
             match (load(options, environment), action) {
