@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use fanwire::config::{
-    self, ConfigError, ConfigFile, Flag, Loaded, ServerOptions, Settings, Sources, default_file,
+    self, AdminOptions, ConfigError, ConfigFile, Flag, Loaded, ServerOptions, Settings, Sources,
+    default_file,
 };
 use fanwire::integrations::KeySetOptions;
 use fanwire::model::address::AddressList;
@@ -81,6 +82,9 @@ fn assert_default(settings: &Settings) {
         huge_pages: false,
     };
     assert_eq!(settings.server, server);
+    let admin =
+        AdminOptions { listen: Some(([127, 0, 0, 1], 8481).into()), is_default: true, token: None };
+    assert_eq!(settings.admin, admin);
     assert_eq!(settings.shard, Options::default());
     assert_eq!(settings.log, LogOptions::default());
     assert_eq!(settings.store, None);

@@ -203,9 +203,9 @@ fn applications(ids: &[&str]) -> Applications {
 #[test]
 fn the_page_is_well_formed_and_holds_what_was_counted() {
     let shards = ShardCounters::for_shards(2, 2);
-    shards[0].accept();
-    shards[1].accept();
-    shards[1].accept();
+    shards[0].accept(Door::Http);
+    shards[1].accept(Door::Http);
+    shards[1].accept(Door::Http);
     shards[1].upgrade(Door::WebSocket);
     shards[1].close(Door::WebSocket, CloseCause::SlowConsumer);
     shards[0].publish(PublishDoor::Native, AppIndex(1), 2);

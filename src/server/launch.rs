@@ -21,7 +21,9 @@ use crate::model::key_board::KeyBoard;
 use crate::model::position::Epoch;
 use crate::model::shard::ShardIndex;
 use crate::model::store::StoreIdentity;
-use crate::shard::{ActiveDriver, Control, Listener, Rates, Shard, ShardSeed, Stage, somaxconn};
+use crate::shard::{
+    ActiveDriver, AdminDoor, Control, Listener, Rates, Shard, ShardSeed, Stage, somaxconn,
+};
 use crate::stdx::clock;
 use crate::stdx::random;
 use crate::store::{self, Database, StoreOptions, StoreThread};
@@ -72,14 +74,12 @@ pub fn serve(settings: Settings) -> Result<(), LaunchError> {
     let plan = Plan::make(&settings.server, &settings.shard);
     plan::raise_descriptor_limit();
     let database = settings.store.map(|options| open_store(&applications, options)).transpose()?;
-    let running = start(
-        &plan,
-        &settings.shard,
-        &applications,
-        settings.key_sets,
-        settings.server.listen,
-        database,
-    )?;
+    let listen = settings.server.listen;
+    let admin = doing(super::admin::open(settings.admin), || {
+        "listening on the address of admin.listen".into()
+    })?;
+    let doors = Doors { listen, admin };
+    let running = start(&plan, &settings.shard, &applications, settings.key_sets, doors, database)?;
     super::greeting::print(running.address, &applications);
     let stopped_by = wait_for_stop(signals, running, &settings.server);
     tracing::info!(?stopped_by, "stopped");
@@ -93,6 +93,12 @@ struct Running {
     wakes: Vec<Arc<Wake>>,
     control: Arc<Control>,
     store: Option<StoreThread>,
+}
+
+/// Where clients and operators come in.
+struct Doors {
+    listen: SocketAddr,
+    admin: Option<AdminDoor>,
 }
 
 /// Opens the store's file, or makes it.
@@ -122,7 +128,7 @@ fn start(
     options: &crate::shard::Options,
     applications: &Arc<Applications>,
     key_sets: KeySetOptions,
-    listen: SocketAddr,
+    doors: Doors,
     database: Option<Database>,
 ) -> Result<Running, LaunchError> {
     let count = plan.shard_count;
@@ -151,6 +157,7 @@ fn start(
         (Some(database), Some(port)) => Some(start_store(database, port)?),
         _ => None,
     };
+    let Doors { listen, mut admin } = doors;
     let mut address = listen;
     doing(Listener::claim(listen), || format!("listening on {listen}"))?;
     let mut running = Running {
@@ -181,6 +188,8 @@ fn start(
             rates: Arc::clone(&rates),
             store: identity.store.map(|_| ShardIndex(count)),
             store_counters: store_counters.clone(),
+            // The first shard serves it.
+            admin: admin.take(),
         };
         running.threads.push(spawn(
             seed,

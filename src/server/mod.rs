@@ -1,5 +1,6 @@
 //! The process: the command line, composition, launch, stop.
 
+mod admin;
 pub mod cli;
 mod greeting;
 mod huge_pages;

@@ -10,8 +10,10 @@
 //! - Each dirty connection is sent to once per turn.
 //! - A panic while one connection is handled ends that connection, not the shard.
 
+mod admin;
 mod answer;
 mod connection;
+mod counting;
 mod delivery;
 mod dispatch;
 mod draining;
@@ -37,6 +39,7 @@ mod tell;
 mod timers;
 mod verifying;
 
+pub use admin::AdminDoor;
 pub use listener::{Listener, somaxconn};
 pub use options::Options;
 pub use rates::Rates;

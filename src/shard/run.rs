@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use super::admin::AdminDoor;
 use super::delivery::Delivery;
 use super::draining::Draining;
 use super::listener::Listener;
@@ -133,6 +134,8 @@ pub struct ShardSeed {
     pub store: Option<ShardIndex>,
     /// Its counters.
     pub store_counters: Option<Arc<StoreCounters>>,
+    /// The admin door, on one of the shards.
+    pub admin: Option<AdminDoor>,
 }
 
 /// One shard on its own thread.
@@ -160,6 +163,7 @@ pub struct Shard {
     pub(super) stage: Stage,
     pub(super) started_unix_ms: u64,
     pub(super) store_counters: Option<Arc<StoreCounters>>,
+    pub(super) admin: Option<AdminDoor>,
     /// Wall clock of this turn, Unix microseconds.
     pub(super) time_us: u64,
     ready: Vec<Ready>,
@@ -198,6 +202,9 @@ impl Shard {
         let readiness = Readiness::new()?;
         readiness.watch(seed.listener.as_fd(), Source::Listener)?;
         readiness.watch(seed.port.wake().as_fd(), Source::Wake)?;
+        if let Some(admin) = &seed.admin {
+            readiness.watch(admin.as_fd(), Source::AdminListener)?;
+        }
         let sender = if seed.options.send.uses_ring(is_uring) {
             Sender::Ring(RingSender::new()?)
         } else {
@@ -252,6 +259,7 @@ impl Shard {
             stage: Stage::Running,
             started_unix_ms: seed.started_unix_ms,
             store_counters: seed.store_counters,
+            admin: seed.admin,
             time_us,
             ready: Vec::new(),
             again: Vec::new(),
@@ -274,7 +282,7 @@ impl Shard {
                     self.enter_stage(stage);
                     continue;
                 }
-                Stage::Draining if self.delivery.connections.is_empty() && !self.is_drained => {
+                Stage::Draining if self.is_deserted() && !self.is_drained => {
                     // It stays for the others: their last publishes may have their home here.
                     self.is_drained = true;
                     if self.control.drained() {
@@ -355,6 +363,7 @@ impl Shard {
                 Source::Listener => has_arrivals = true,
                 // What it announces is in the inbox, which every turn drains.
                 Source::Wake => {}
+                Source::AdminListener => self.accept_admin(),
                 Source::Connection(key) => self.note_ready(key, *event),
             }
         }
@@ -433,20 +442,6 @@ impl Shard {
         self.broker.deliver_runs(&mut self.delivery);
     }
 
-    /// Notes what the broker has counted.
-    fn count_recovery(&self) {
-        let counters = &self.delivery.counters().recovery;
-        let kept = self.broker.history_stats();
-        counters.messages.set(kept.count);
-        counters.bytes.set(kept.size);
-        let dropped = [kept.dropped_by_limit, kept.dropped_by_age, kept.dropped_by_budget];
-        let stats = self.broker.catching_stats();
-        counters.recovered.advance_to(stats.recovered);
-        let totals = dropped.iter().chain(&stats.lost).chain(&stats.fell_behind);
-        let all = counters.dropped.iter().chain(&counters.lost).chain(&counters.fell_behind);
-        all.zip(totals).for_each(|(counter, total)| counter.advance_to(*total));
-    }
-
     /// How long the shard may park.
     fn wait(&self) -> Duration {
         let now = clock::now();
@@ -487,14 +482,5 @@ impl Shard {
         {
             tracing::error!(%error, "cannot watch the listener again");
         }
-    }
-
-    fn count_turn(&self, began: Instant) {
-        let counters = self.delivery.counters();
-        counters.turns.increment();
-        counters.turn_duration.observe(clock::now().duration_since(began));
-        counters.subscriptions.set(self.broker.subscription_count() as u64);
-        counters.topics.set(self.broker.home_topic_count() as u64);
-        self.count_recovery();
     }
 }

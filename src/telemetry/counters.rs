@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::door::{Door, PublishDoor};
 use super::histogram::Histogram;
 use super::recovery::RecoveryCounters;
 use crate::model::application::AppIndex;
@@ -62,68 +63,6 @@ impl Gauge {
     /// The value now.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// The door a connection stands at. Every connection is accepted as HTTP and may move once.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Door {
-    /// HTTP requests and answers.
-    Http,
-    /// After a WebSocket upgrade.
-    WebSocket,
-    /// An event stream.
-    Sse,
-}
-
-impl Door {
-    /// All doors, in the order of their discriminants.
-    pub const ALL: [Door; 3] = [Door::Http, Door::WebSocket, Door::Sse];
-
-    /// The metric label.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Door::Http => "http",
-            Door::WebSocket => "websocket",
-            Door::Sse => "sse",
-        }
-    }
-}
-
-/// The dialect a publish came in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PublishDoor {
-    /// The native HTTP routes.
-    Native,
-    /// The Realtime dialect over HTTP.
-    RealtimeHttp,
-    /// The Realtime dialect over WebSocket.
-    RealtimeWebSocket,
-    /// buzzPost at the root path.
-    BuzzPost,
-    /// `type:"message"` over a Realtime WebSocket.
-    RealtimeInbound,
-}
-
-impl PublishDoor {
-    /// All of them, in the order of their discriminants.
-    pub const ALL: [PublishDoor; 5] = [
-        PublishDoor::Native,
-        PublishDoor::RealtimeHttp,
-        PublishDoor::RealtimeWebSocket,
-        PublishDoor::BuzzPost,
-        PublishDoor::RealtimeInbound,
-    ];
-
-    /// The metric label.
-    pub const fn label(self) -> &'static str {
-        match self {
-            PublishDoor::Native => "native",
-            PublishDoor::RealtimeHttp => "realtime_http",
-            PublishDoor::RealtimeWebSocket => "realtime_websocket",
-            PublishDoor::BuzzPost => "buzzpost",
-            PublishDoor::RealtimeInbound => "realtime_inbound",
-        }
     }
 }
 
@@ -210,10 +149,10 @@ impl ShardCounters {
         (0..shard_count).map(|_| ShardCounters::new(application_count)).collect()
     }
 
-    /// Counts an accepted socket; it stands at [`Door::Http`].
-    pub fn accept(&self) {
+    /// Counts an accepted socket, which begins at `door`.
+    pub fn accept(&self, door: Door) {
         self.accepted.increment();
-        self.open[Door::Http as usize].add(1);
+        self.open[door as usize].add(1);
     }
 
     /// Counts a connection's move from [`Door::Http`] to `door`.
@@ -294,12 +233,6 @@ mod tests {
 
     #[test]
     fn the_discriminants_are_the_places_in_all() {
-        for (index, door) in Door::ALL.into_iter().enumerate() {
-            assert_eq!(door as usize, index);
-        }
-        for (index, door) in PublishDoor::ALL.into_iter().enumerate() {
-            assert_eq!(door as usize, index);
-        }
         for (index, cause) in CloseCause::ALL.into_iter().enumerate() {
             assert_eq!(cause as usize, index);
         }
@@ -311,13 +244,13 @@ mod tests {
     #[test]
     fn a_connection_is_open_at_one_door_until_it_closes() {
         let counters = ShardCounters::new(0);
-        counters.accept();
-        counters.accept();
+        counters.accept(Door::Http);
+        counters.accept(Door::Http);
         counters.upgrade(Door::Sse);
-        assert_eq!(Door::ALL.map(|door| counters.open(door)), [1, 0, 1]);
+        assert_eq!(Door::ALL.map(|door| counters.open(door)), [1, 0, 1, 0]);
         counters.close(Door::Sse, CloseCause::SlowConsumer);
         counters.close(Door::Http, CloseCause::Done);
-        assert_eq!(Door::ALL.map(|door| counters.open(door)), [0, 0, 0]);
+        assert_eq!(Door::ALL.map(|door| counters.open(door)), [0, 0, 0, 0]);
         assert_eq!((counters.accepted(), counters.upgraded(Door::Sse)), (2, 1));
         assert_eq!(counters.closed(Door::Sse, CloseCause::SlowConsumer), 1);
         assert_eq!(counters.slow_consumers.get(), 1);

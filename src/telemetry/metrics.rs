@@ -4,7 +4,8 @@
 //! already is summed over the shards, so that the number of series stays bounded by
 //! doors × causes + doors × applications + refusals + a constant per shard.
 
-use super::counters::{Counter, Door, Gauge, PublishCounters, PublishDoor, ShardCounters};
+use super::counters::{Counter, Gauge, PublishCounters, ShardCounters};
+use super::door::{Door, PublishDoor};
 use super::exposition::{Exposition, Kind};
 use super::histogram::Reading;
 use super::process::ProcessStats;

@@ -4,6 +4,7 @@
 //! them all. Nothing here is shared between writers, and nothing here reads a clock.
 
 pub mod counters;
+pub mod door;
 pub mod exposition;
 pub mod histogram;
 pub mod log;
@@ -13,7 +14,8 @@ pub mod rate_limit;
 pub mod recovery;
 pub mod store;
 
-pub use counters::{Door, PublishDoor, ShardCounters};
+pub use counters::ShardCounters;
+pub use door::{DeliveryDoor, Door, PublishDoor};
 pub use histogram::Histogram;
 pub use log::{LogFormat, LogOptions};
 pub use metrics::render;

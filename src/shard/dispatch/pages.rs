@@ -4,6 +4,7 @@ use http::StatusCode;
 
 use super::super::run::{Shard, Stage};
 use super::http::Exchange;
+use crate::model::refusal::{Refusal, Refused};
 use crate::proto::http1::Response;
 use crate::telemetry::{self, ProcessStats};
 
@@ -61,6 +62,19 @@ impl Shard {
                 .header("Access-Control-Allow-Origin", "*")
                 .finish("application/json", body);
         });
+    }
+
+    /// The metrics at the main door, where they are shown there.
+    ///
+    /// # Errors
+    /// They are not.
+    pub(super) fn public_metrics(&mut self, exchange: Exchange) -> Result<(), Refused> {
+        if !self.delivery.options.pages.metrics_public {
+            let detail = "the metrics are at the admin door (admin.listen, server.metrics_public)";
+            return Err(Refused::new(Refusal::UnknownRoute, detail));
+        }
+        self.metrics(exchange);
+        Ok(())
     }
 
     pub(super) fn metrics(&mut self, exchange: Exchange) {
