@@ -1,6 +1,6 @@
 //! Keys of the admin door.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::environment;
 use super::key::{Key, Kind};
@@ -14,7 +14,7 @@ use crate::auth::AdminToken;
 pub struct AdminOptions {
     /// Where it listens; `None` = there is none. Key `admin.listen`.
     pub listen: Option<SocketAddr>,
-    /// Whether nobody chose that address: when it is taken, the broker serves without an admin door.
+    /// Whether that is the default: when it is taken, the broker serves without an admin door.
     pub is_default: bool,
     /// What its callers present; `None` only on loopback. Key `admin.token`.
     pub token: Option<AdminToken>,
@@ -24,6 +24,7 @@ const LISTEN: &str = "admin.listen";
 const TOKEN: &str = "admin.token";
 const TOKEN_FILE: &str = "admin.token_file";
 const OFF: &str = "off";
+const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8481);
 
 pub(super) const KEYS: &[Key] = &[
     Key::new(
@@ -33,25 +34,28 @@ pub(super) const KEYS: &[Key] = &[
         "Where the admin door listens (metrics, health, `fanwire top`, `tail` and `trace`): an IP \
          address and port, or \"off\". It has room of its own for 16 connections and answers while \
          the broker is full or stops. When the default is taken, the broker warns and serves \
-         without; an address that was set must be free. Other than loopback it needs a token.",
+         without; any other must be free. Other than loopback it needs a token.",
     ),
-    Key::without_default(
+    Key::new(
         TOKEN,
         Kind::Secret,
+        "",
         "What callers of the admin door present as `Authorization: Bearer …`; all but the health \
-         routes ask for it. At least 16 visible ASCII characters; placeholders are refused.",
+         routes ask for it. At least 16 visible ASCII characters; placeholders are refused. Empty = \
+         none.",
     ),
-    Key::without_default(
+    Key::new(
         TOKEN_FILE,
         Kind::Text,
+        "",
         "A file that holds the token instead, such as a systemd credential.",
     ),
 ];
 
 /// Reads them and notes every problem.
 pub(super) fn admin(values: &mut Values, read: ReadFile<'_>) -> AdminOptions {
-    let is_default = !values.is_set(LISTEN);
     let listen = listen(values);
+    let is_default = listen == Some(DEFAULT);
     let token = token(values, read);
     let is_sound = [LISTEN, TOKEN, TOKEN_FILE].iter().all(|path| values.is_sound(path));
     if let Some(address) = listen
@@ -81,7 +85,8 @@ fn listen(values: &mut Values) -> Option<SocketAddr> {
 }
 
 fn token(values: &mut Values, read: ReadFile<'_>) -> Option<AdminToken> {
-    let (path, secret) = match (values.text(TOKEN), values.text(TOKEN_FILE)) {
+    let given = |path| values.text(path).filter(|text| !text.is_empty());
+    let (path, secret) = match (given(TOKEN), given(TOKEN_FILE)) {
         (None, None) => return None,
         (Some(_), Some(_)) => {
             values.problem(TOKEN_FILE, format!("{TOKEN} is set too; keep one of them"));

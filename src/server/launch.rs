@@ -27,7 +27,7 @@ use crate::shard::{
 use crate::stdx::clock;
 use crate::stdx::random;
 use crate::store::{self, Database, StoreOptions, StoreThread};
-use crate::telemetry::ShardCounters;
+use crate::telemetry::{ReloadCounters, ShardCounters};
 
 /// Topics without subscribers that a shard remembers at most, for their previous offsets.
 const IDLE_TOPICS_MAX: usize = 100_000;
@@ -157,6 +157,7 @@ fn start(
         (Some(database), Some(port)) => Some(start_store(database, port)?),
         _ => None,
     };
+    let reloads = Arc::new(ReloadCounters::started(clock::unix_ms() / 1000));
     let Doors { listen, mut admin } = doors;
     let mut address = listen;
     doing(Listener::claim(listen), || format!("listening on {listen}"))?;
@@ -188,6 +189,7 @@ fn start(
             rates: Arc::clone(&rates),
             store: identity.store.map(|_| ShardIndex(count)),
             store_counters: store_counters.clone(),
+            reloads: Arc::clone(&reloads),
             // The first shard serves it.
             admin: admin.take(),
         };

@@ -76,6 +76,8 @@ pub(super) struct Flags {
     pub(super) retry_owed: bool,
     /// The socket took less than it was given; wait until it is writable.
     pub(super) blocked: bool,
+    /// Listed among those whose bytes are counted as waiting.
+    pub(super) listed: bool,
     /// The socket may hold more to read.
     pub(super) readable: bool,
     /// Listed to be read again next turn.

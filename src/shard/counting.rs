@@ -7,12 +7,18 @@ use crate::stdx::clock;
 
 impl Shard {
     /// Counts the turn that began then, and notes what is there after it.
-    pub(super) fn count_turn(&self, began: Instant) {
+    pub(super) fn count_turn(&mut self, began: Instant) {
+        self.count_backlog();
+        let overflow_count = self.sender.overflow_count();
         let counters = self.delivery.counters();
         counters.turns.increment();
         counters.turn_duration.observe(clock::now().duration_since(began));
         counters.subscriptions.set(self.broker.subscription_count() as u64);
         counters.topics.set(self.broker.home_topic_count() as u64);
+        counters.connections_dirty.set(self.delivery.dirty.len() as u64);
+        counters.connection_table_bytes.set(self.delivery.connections.table_size() as u64);
+        counters.ring_overflows.advance_to(overflow_count);
+        counters.turn_began_us.set(0);
         self.count_recovery();
     }
 

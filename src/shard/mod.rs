@@ -12,6 +12,7 @@
 
 mod admin;
 mod answer;
+mod backlog;
 mod connection;
 mod counting;
 mod delivery;

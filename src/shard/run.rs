@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use super::admin::AdminDoor;
+use super::backlog::Backlog;
 use super::delivery::Delivery;
 use super::draining::Draining;
 use super::listener::Listener;
@@ -37,7 +38,7 @@ use crate::stdx::clock::{self, Clock};
 use crate::stdx::rate::{LocalGcra, Measure};
 use crate::stdx::slab::{Key, Slab};
 use crate::stdx::wheel::Wheel;
-use crate::telemetry::{RateLimit, ShardCounters, StoreCounters};
+use crate::telemetry::{RateLimit, ReloadCounters, ShardCounters, StoreCounters};
 
 /// Deepest nesting of JSON that is taken in.
 const JSON_DEPTH_MAX: usize = 128;
@@ -134,6 +135,8 @@ pub struct ShardSeed {
     pub store: Option<ShardIndex>,
     /// Its counters.
     pub store_counters: Option<Arc<StoreCounters>>,
+    /// What became of reloads, for the metrics.
+    pub reloads: Arc<ReloadCounters>,
     /// The admin door, on one of the shards.
     pub admin: Option<AdminDoor>,
 }
@@ -163,6 +166,7 @@ pub struct Shard {
     pub(super) stage: Stage,
     pub(super) started_unix_ms: u64,
     pub(super) store_counters: Option<Arc<StoreCounters>>,
+    pub(super) reloads: Arc<ReloadCounters>,
     pub(super) admin: Option<AdminDoor>,
     /// Wall clock of this turn, Unix microseconds.
     pub(super) time_us: u64,
@@ -233,6 +237,7 @@ impl Shard {
             store: seed.store,
             revocations: Vec::new(),
             delivered: Vec::new(),
+            backlog: Backlog::default(),
             date: Date::new(time_us / 1_000_000),
             now,
         };
@@ -259,6 +264,7 @@ impl Shard {
             stage: Stage::Running,
             started_unix_ms: seed.started_unix_ms,
             store_counters: seed.store_counters,
+            reloads: seed.reloads,
             admin: seed.admin,
             time_us,
             ready: Vec::new(),
@@ -311,6 +317,7 @@ impl Shard {
         let began = clock::now();
         self.delivery.now = self.clock.tick();
         self.time_us = clock::unix_us();
+        self.delivery.counters().turn_began_us.set(self.time_us);
         self.delivery.date.set(self.time_us / 1_000_000);
         self.take_ready();
         self.verify_waiting();
@@ -455,11 +462,12 @@ impl Shard {
         let accept = self.accept_resumes.map(until);
         let drain = self.draining.as_ref().map(|draining| until(draining.next_due()));
         let mesh = self.mesh_is_behind.then_some(MESH_RETRY);
+        let backlog = self.delivery.backlog.wait(self.clock.tick());
         let broker = self
             .broker
             .next_due_us()
             .map(|due_us| Duration::from_micros(due_us.saturating_sub(clock::unix_us())));
-        [timer, deliver, accept, drain, mesh, broker]
+        [timer, deliver, accept, drain, mesh, broker, backlog]
             .into_iter()
             .flatten()
             .min()

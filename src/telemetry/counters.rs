@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::door::{Door, PublishDoor};
+use super::door::{DeliveryDoor, Door, PublishDoor};
 use super::histogram::Histogram;
 use super::recovery::RecoveryCounters;
 use crate::model::application::AppIndex;
@@ -66,8 +66,14 @@ impl Gauge {
     }
 }
 
-/// Accepted publishes of one application, by dialect.
-pub(super) type PublishCounters = [Counter; PublishDoor::ALL.len()];
+/// What is counted for one application.
+#[derive(Debug, Default)]
+pub(super) struct AppCounters {
+    /// Accepted publishes, by dialect.
+    pub(super) publishes: [Counter; PublishDoor::ALL.len()],
+    pub(super) deliveries: Counter,
+    pub(super) sessions: Gauge,
+}
 
 /// One counter per refusal. (Arrays beyond 32 entries have no `Default` of their own.)
 #[derive(Debug)]
@@ -89,11 +95,10 @@ pub struct ShardCounters {
     open: [Gauge; Door::ALL.len()],
     closed: [[Counter; CloseCause::ALL.len()]; Door::ALL.len()],
     refused: PerRefusal,
-    publishes: Box<[PublishCounters]>,
+    apps: Box<[AppCounters]>,
     /// Sockets closed right after the accept because the shard was full.
     pub accepts_shed: Counter,
-    /// Messages appended to outbound queues; one per message and subscriber.
-    pub deliveries: Counter,
+    deliveries: Counter,
     /// Bytes read from client sockets.
     pub bytes_received: Counter,
     /// Bytes the kernel took for client sockets.
@@ -120,6 +125,20 @@ pub struct ShardCounters {
     pub mesh_batches_refused: Counter,
     /// Bytes that wait here for other shards' queues.
     pub mesh_pending_bytes: Gauge,
+    /// Batches that the last turn took from the inbox.
+    pub mesh_inbox_batches: Gauge,
+    /// Completions that the send ring had no place for; anything but 0 is a bug.
+    pub ring_overflows: Counter,
+    /// Bytes queued for connections whose sockets take no more.
+    pub outbound_bytes: Gauge,
+    /// Those connections.
+    pub connections_blocked: Gauge,
+    /// Connections left to be sent to in the next turn.
+    pub connections_dirty: Gauge,
+    /// Bytes of the connection table, free places included.
+    pub connection_table_bytes: Gauge,
+    /// When the turn that runs now began, Unix time in microseconds; 0 between turns.
+    pub turn_began_us: Gauge,
     /// Eventfd writes that woke another shard.
     pub wakes: Counter,
     /// Subscriptions held by this shard's connections.
@@ -128,8 +147,9 @@ pub struct ShardCounters {
     pub topics: Gauge,
     /// What is kept for those who come back.
     pub recovery: RecoveryCounters,
-    /// From the acceptance of a publish at its home to the end of the flush that carried it.
-    pub publish_to_flush: Histogram,
+    /// From the acceptance of a publish at its home to the end of the flush that carried it, by
+    /// door.
+    pub publish_to_flush: [Histogram; DeliveryDoor::ALL.len()],
     /// Time a turn took, waiting excluded.
     pub turn_duration: Histogram,
     /// Time the verification of one token's signature took.
@@ -140,8 +160,8 @@ impl ShardCounters {
     /// Counters of one shard for an application list of `application_count` entries.
     pub fn new(application_count: usize) -> ShardCounters {
         // One more collects what a reload adds later: the label set stays bounded.
-        let publishes = (0..=application_count).map(|_| PublishCounters::default()).collect();
-        ShardCounters { publishes, ..ShardCounters::default() }
+        let apps = (0..=application_count).map(|_| AppCounters::default()).collect();
+        ShardCounters { apps, ..ShardCounters::default() }
     }
 
     /// Counters of `shard_count` shards, to be shared by all threads.
@@ -173,10 +193,36 @@ impl ShardCounters {
 
     /// Counts `count` accepted publishes.
     pub fn publish(&self, door: PublishDoor, app: AppIndex, count: u64) {
-        let last = self.publishes.len().saturating_sub(1);
-        if let Some(application) = self.publishes.get(usize::from(app.0).min(last)) {
-            application[door as usize].add(count);
+        if let Some(application) = self.app(app) {
+            application.publishes[door as usize].add(count);
         }
+    }
+
+    /// Counts `count` messages appended to outbound queues, one per message and subscriber.
+    pub fn deliver(&self, app: AppIndex, count: u64) {
+        self.deliveries.add(count);
+        if let Some(application) = self.app(app) {
+            application.deliveries.add(count);
+        }
+    }
+
+    /// Counts a subscriber's session that begins.
+    pub fn begin_session(&self, app: AppIndex) {
+        if let Some(application) = self.app(app) {
+            application.sessions.add(1);
+        }
+    }
+
+    /// Counts its end.
+    pub fn end_session(&self, app: AppIndex) {
+        if let Some(application) = self.app(app) {
+            application.sessions.subtract(1);
+        }
+    }
+
+    fn app(&self, app: AppIndex) -> Option<&AppCounters> {
+        let last = self.apps.len().saturating_sub(1);
+        self.apps.get(usize::from(app.0).min(last))
     }
 
     /// Counts a refused request, frame or command.
@@ -191,6 +237,10 @@ impl ShardCounters {
 
     pub(super) fn accepted_counter(&self) -> &Counter {
         &self.accepted
+    }
+
+    pub(super) fn deliveries_counter(&self) -> &Counter {
+        &self.deliveries
     }
 
     /// Connections that moved to `door` so far.
@@ -213,10 +263,10 @@ impl ShardCounters {
         self.refused.0[refusal as usize].get()
     }
 
-    /// Publishes accepted so far, one entry per application of the list given at the start and a
-    /// last one for all that came later.
-    pub(super) fn publishes(&self) -> &[PublishCounters] {
-        &self.publishes
+    /// Numbers by application: one entry for each of the list given at the start and a last one for
+    /// all that came later.
+    pub(super) fn apps(&self) -> &[AppCounters] {
+        &self.apps
     }
 }
 
@@ -262,7 +312,7 @@ mod tests {
         counters.publish(PublishDoor::Native, AppIndex(1), 3);
         counters.publish(PublishDoor::BuzzPost, AppIndex(2), 1);
         counters.publish(PublishDoor::BuzzPost, AppIndex(900), 1);
-        let seen = counters.publishes().iter().map(|app| app.each_ref().map(Counter::get));
+        let seen = counters.apps().iter().map(|app| app.publishes.each_ref().map(Counter::get));
         assert_eq!(seen.collect::<Vec<_>>(), [[0; 5], [3, 0, 0, 0, 0], [0, 0, 0, 2, 0]]);
     }
 
