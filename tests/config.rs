@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use fanwire::config::{
-    self, ConfigError, ConfigFile, Flag, Loaded, ServerOptions, Settings, Sources, default_file,
+    self, AdminOptions, ConfigError, ConfigFile, Flag, Loaded, ServerOptions, Settings, Sources,
+    default_file,
 };
 use fanwire::integrations::KeySetOptions;
 use fanwire::model::address::AddressList;
@@ -81,6 +82,9 @@ fn assert_default(settings: &Settings) {
         huge_pages: false,
     };
     assert_eq!(settings.server, server);
+    let admin =
+        AdminOptions { listen: Some(([127, 0, 0, 1], 8481).into()), is_default: true, token: None };
+    assert_eq!(settings.admin, admin);
     assert_eq!(settings.shard, Options::default());
     assert_eq!(settings.log, LogOptions::default());
     assert_eq!(settings.store, None);
@@ -616,4 +620,27 @@ fn secrets_are_masked_wherever_settings_are_shown() {
     }
     assert_eq!(shown.matches("\nkey = \"***\"  # f.toml:").count(), 2, "{shown}");
     assert!(shown.contains("[[applications.keys]]"), "{shown}");
+}
+
+#[test]
+fn the_admin_door_is_off_default_or_told_where_to_be() {
+    let admin = |file: &str, environment: &[(&str, &str)]| {
+        load(file, environment, &[]).unwrap_or_else(|error| panic!("{error}")).settings.admin
+    };
+    for off in ["admin.listen = 'off'", "admin.listen = ''"] {
+        assert_eq!(admin(off, &[]).listen, None, "{off}");
+    }
+    let set = admin("admin.listen = '[::1]:0'", &[("FANWIRE_ADMIN_TOKEN", SECRET)]);
+    assert!(!set.is_default && set.token.as_ref().is_some_and(|token| token.admits(SECRET)));
+    assert!(!format!("{set:?}").contains(SECRET));
+    for (file, part) in [
+        ("admin.listen = 'here'", "admin.listen: expected an IP address and port"),
+        ("admin.listen = '0.0.0.0:8481'", "set admin.token or admin.token_file"),
+        ("admin.token = 'changeme'", "admin.token: is shorter than 16 characters"),
+        ("admin.token_file = '/no/such/file'", "admin.token_file: cannot read the file"),
+        ("[admin]\ntoken = 'a'\ntoken_file = 'b'", "admin.token_file: admin.token is set too"),
+    ] {
+        let found = problems(file, &[]);
+        assert!(found.len() == 1 && found[0].contains(part), "{file}: {found:?}");
+    }
 }

@@ -5,7 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use fanwire::model::application::{AppIndex, Application, Applications};
 use fanwire::model::close::CloseCause;
 use fanwire::model::refusal::Refusal;
-use fanwire::telemetry::{Door, ProcessStats, PublishDoor, ShardCounters, render};
+use fanwire::telemetry::{
+    DeliveryDoor, Door, Exposed, Limits, ProcessStats, PublishDoor, ReloadCounters, ShardCounters,
+    render,
+};
 
 type Labels = Vec<(String, String)>;
 
@@ -200,12 +203,27 @@ fn applications(ids: &[&str]) -> Applications {
     Applications::new(ids.iter().map(application).collect(), None)
 }
 
+fn rendered(
+    shards: &[ShardCounters],
+    applications: &Applications,
+    process: &ProcessStats,
+) -> String {
+    let reloads = ReloadCounters::started(1_700_000_000);
+    reloads.applied(1_700_000_009);
+    reloads.refused();
+    let limits = Limits { connections_max: 99, history_bytes_max: 1 << 28 };
+    let store = None;
+    let mut out = Vec::new();
+    render(&Exposed { shards, applications, process, store, reloads: &reloads, limits }, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
 #[test]
 fn the_page_is_well_formed_and_holds_what_was_counted() {
     let shards = ShardCounters::for_shards(2, 2);
-    shards[0].accept();
-    shards[1].accept();
-    shards[1].accept();
+    shards[0].accept(Door::Http);
+    shards[1].accept(Door::Http);
+    shards[1].accept(Door::Http);
     shards[1].upgrade(Door::WebSocket);
     shards[1].close(Door::WebSocket, CloseCause::SlowConsumer);
     shards[0].publish(PublishDoor::Native, AppIndex(1), 2);
@@ -214,18 +232,32 @@ fn the_page_is_well_formed_and_holds_what_was_counted() {
     shards[0].refuse(Refusal::Overloaded);
     shards[1].bytes_sent.add(1 << 40);
     shards[0].mesh_pending_bytes.set(77);
-    shards[0].publish_to_flush.observe_us(3);
-    shards[1].publish_to_flush.observe_us(1 << 40);
+    shards[0].publish_to_flush[DeliveryDoor::Sse as usize].observe_us(3);
+    shards[1].publish_to_flush[DeliveryDoor::Poll as usize].observe_us(1 << 40);
     shards[1].turn_duration.observe_us(5);
-    let mut out = Vec::new();
-    let process = ProcessStats::read(1_700_000_000_123);
-    render(&shards, &applications(&["demo", "tricky\"\\\n"]), &process, None, &mut out);
-    let text = String::from_utf8(out).unwrap();
+    shards[0].deliver(AppIndex(1), 4);
+    shards[1].deliver(AppIndex(7), 5);
+    shards[0].begin_session(AppIndex(0));
+    shards[1].begin_session(AppIndex(0));
+    shards[1].end_session(AppIndex(0));
+    shards[0].turn_began_us.set(1_700_000_001_000_000);
+    let process = ProcessStats::read(1_700_000_000_123, 1_700_000_003_500_000);
+    let text = rendered(&shards, &applications(&["demo", "tricky\"\\\n"]), &process);
     let page = page(&text).unwrap_or_else(|problem| panic!("{problem}\n{text}"));
 
     let publishes = "fanwire_publishes_total";
     let native = [("application", "tricky\"\\\n"), ("door", "native")];
-    let expected: [Expected<'_>; 14] = [
+    let expected: [Expected<'_>; 24] = [
+        ("fanwire_application_deliveries_total", &native[..1], 4.0),
+        ("fanwire_application_deliveries_total", &[("application", "")], 5.0),
+        ("fanwire_deliveries_total", &[], 9.0),
+        ("fanwire_application_sessions", &[("application", "demo")], 1.0),
+        ("fanwire_turn_running_seconds", &[("shard", "0")], 2.5),
+        ("fanwire_turn_running_seconds", &[("shard", "1")], 0.0),
+        ("fanwire_config_reloads_total", &[("outcome", "refused")], 1.0),
+        ("fanwire_config_last_reload_successful", &[], 0.0),
+        ("fanwire_config_last_reload_success_timestamp_seconds", &[], 1_700_000_009.0),
+        ("fanwire_connections_max", &[], 99.0),
         ("fanwire_connections_accepted_total", &[("shard", "1")], 2.0),
         ("fanwire_connections", &[("shard", "1")], 1.0),
         ("fanwire_connections", &[("door", "http")], 2.0),
@@ -254,16 +286,16 @@ fn the_page_is_well_formed_and_holds_what_was_counted() {
             .sum::<f64>()
     };
     assert!((part("fanwire_publish_to_flush_seconds", "_count", None) - 2.0).abs() < 1e-9);
+    assert!((part("fanwire_publish_to_flush_seconds", "_count", Some("sse")) - 1.0).abs() < 1e-9);
     assert!((part("fanwire_turn_duration_seconds", "_sum", Some("1")) - 0.000_005).abs() < 1e-9);
     assert!(part("fanwire_turn_duration_seconds", "_count", Some("0")).abs() < 1e-9);
 }
 
 #[test]
 fn every_refusal_and_cause_is_there_before_it_happens() {
-    let mut out = Vec::new();
     let shards = ShardCounters::for_shards(1, 1);
-    render(&shards, &applications(&["demo"]), &ProcessStats::default(), None, &mut out);
-    let page = page(&String::from_utf8(out).unwrap()).unwrap();
+    let text = rendered(&shards, &applications(&["demo"]), &ProcessStats::default());
+    let page = page(&text).unwrap();
     assert_eq!(page["fanwire_refusals_total"].samples.len(), Refusal::ALL.len());
     let closed = page["fanwire_connections_closed_total"].samples.len();
     assert_eq!(closed, Door::ALL.len() * CloseCause::ALL.len());

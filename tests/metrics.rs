@@ -67,6 +67,13 @@ fn counts_are_true() {
             [13, 1, 1, 1]
         );
         assert_eq!(metrics.count("fanwire_deliveries_total", &[]), 14 * 5 + 2);
+        let demo = [("application", "demo")];
+        assert_eq!(metrics.count("fanwire_application_deliveries_total", &demo), 14 * 5 + 2);
+        assert_eq!(metrics.count("fanwire_application_sessions", &demo), 5);
+        // Each delivery's time is told by its door.
+        let timed =
+            |door| metrics.count("fanwire_publish_to_flush_seconds_count", &[("door", door)]);
+        assert_eq!(["websocket", "sse", "poll"].map(timed), [14 * 3, 14 * 2 + 2, 0]);
         // Each socket is subscribed to `main` too.
         assert_eq!(metrics.count("fanwire_subscriptions", &[]), 3 * 2 + 2 * 2);
         let open = |door| metrics.count("fanwire_connections", &[("door", door)]);
@@ -80,6 +87,34 @@ fn counts_are_true() {
         assert_eq!((refused("bad_topic"), refused("unknown_application")), (1, 1));
         assert_eq!(metrics.count("fanwire_panics_total", &[]), 0);
         metrics.check_histograms();
+    });
+}
+
+#[test]
+fn what_waits_for_a_slow_reader_is_told_until_it_is_gone() {
+    on_each(|broker| {
+        let slow = EventStream::open(broker.http(), "/v1/demo/events?topics=slow&format=raw");
+        let mut http = broker.http();
+        let payload = vec![b'x'; 60_000];
+        let waiting = |metrics: &support::Metrics| {
+            let [blocked, bytes] =
+                ["fanwire_connections_blocked", "fanwire_outbound_waiting_bytes"]
+                    .map(|name| metrics.count(name, &[]));
+            (blocked, bytes)
+        };
+        assert_eq!(waiting(&broker.metrics()), (0, 0));
+        // Each look comes a second after the one before; by then the socket is full.
+        for _ in 0..100 {
+            post(&mut http, "/v1/demo/topics/slow", &payload);
+            if broker.metrics().count("fanwire_sends_blocked_total", &[]) > 0 {
+                break;
+            }
+        }
+        let metrics = broker.await_metrics("bytes wait", |metrics| waiting(metrics).0 == 1);
+        assert!(waiting(&metrics).1 > 0, "{metrics:?}");
+        assert!(metrics.count("fanwire_connection_table_bytes", &[]) > 0);
+        drop(slow);
+        broker.await_metrics("nothing waits", |metrics| waiting(metrics) == (0, 0));
     });
 }
 

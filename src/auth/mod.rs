@@ -8,6 +8,7 @@
 //! Invariants: synchronous, no I/O, no clock; time is an argument in Unix seconds. jsonwebtoken and
 //! subtle are named here alone. A credential or key is never printed, logged or part of an error.
 
+mod admin_token;
 mod api_keys;
 mod authenticator;
 mod cache;
@@ -26,6 +27,7 @@ mod revocations;
 #[cfg(test)]
 mod rfc_tests;
 
+pub use admin_token::AdminToken;
 pub use authenticator::{Authenticator, Credential, Request, Verdict, not_valid_here};
 pub use explain::{Explanation, explain};
 pub use judge::KeySets;

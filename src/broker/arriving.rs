@@ -48,6 +48,7 @@ impl Broker {
             is_present,
             is_evicted: false,
         }));
+        outlet.session_began(app);
         if let Some(subject) = &identity.subject {
             let home = self.home_of_subject(app, subject);
             self.forward(home, Parcel::Arrive { app, connection, identity, is_present }, outlet);
@@ -93,6 +94,9 @@ impl Broker {
             self.depart(session, outlet);
         }
         let state = self.sessions[session.index as usize].take();
+        if let Some(state) = state.as_deref() {
+            outlet.session_ended(state.app);
+        }
         if let Some(Session { app, identity, is_present: true, .. }) = state.as_deref()
             && identity.subject.is_none()
         {

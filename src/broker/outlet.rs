@@ -92,6 +92,15 @@ pub trait Outlet {
     /// Bytes that wait for the session's peer.
     fn queued_size(&self, session: Key) -> usize;
 
+    /// A session begins.
+    fn session_began(&mut self, _app: AppIndex) {}
+
+    /// A session that began has ended. Once for each.
+    fn session_ended(&mut self, _app: AppIndex) {}
+
+    /// This home has given a message its place, and hands it out next.
+    fn placed(&mut self, _message: &Arc<Message>) {}
+
     /// Refuse such tokens of the application until `until_s`, Unix seconds.
     fn revoke(&mut self, app: AppIndex, revocation: &Revocation, until_s: u64);
 }

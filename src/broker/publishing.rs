@@ -173,6 +173,7 @@ impl Broker {
         message: &Arc<Message>,
         outlet: &mut impl Outlet,
     ) {
+        outlet.placed(message);
         for shard in interest.iter() {
             if shard == self.options.shard {
                 if let Some(local) = local {
@@ -204,6 +205,7 @@ impl Broker {
         }
         let place = self.home.place_private();
         let message = Arc::new(self.message(publication, place, time_us));
+        outlet.placed(&message);
         for shard in shards.iter() {
             let of_shard = targets.extract_if(.., |target| target.shard == shard);
             let sessions: Vec<Key> = of_shard.map(|target| target.key).collect();

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use super::{
-    api_keys, application_limits, applications, callers, families, key_sets, limits, log, poll,
-    server, sessions, shards, store, token_keys,
+    admin, api_keys, application_limits, applications, callers, families, key_sets, limits, log,
+    poll, server, sessions, shards, store, token_keys,
 };
 
 /// One key.
@@ -93,6 +93,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
     [
         server::ROOT_KEYS,
         server::KEYS,
+        admin::KEYS,
         shards::KEYS,
         limits::KEYS,
         poll::KEYS,

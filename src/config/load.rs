@@ -10,8 +10,8 @@ use super::problem::{ConfigError, Origin, Problem};
 use super::raw::Raw;
 use super::value::Scalar;
 use super::values::Values;
-use super::{applications, key_sets, log, poll, server, shards, store, tree};
-use crate::config::ServerOptions;
+use super::{admin, applications, key_sets, log, poll, server, shards, store, tree};
+use crate::config::{AdminOptions, ServerOptions};
 use crate::integrations::KeySetOptions;
 use crate::model::application::Applications;
 use crate::shard;
@@ -58,6 +58,8 @@ pub struct Flag {
 pub struct Settings {
     /// For the process.
     pub server: ServerOptions,
+    /// For the admin door.
+    pub admin: AdminOptions,
     /// For each shard.
     pub shard: shard::Options,
     /// For the log.
@@ -101,6 +103,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, ConfigError> {
     let mut values = Values::new(raw);
     let settings = Settings {
         server: server::server(&values),
+        admin: admin::admin(&mut values, sources.read),
         shard: shard_options(&values),
         log: log::log(&values),
         store: store::store(&mut values),
@@ -143,6 +146,7 @@ fn shard_options(values: &Values) -> shard::Options {
         poll: poll::poll(values),
         history: store::history(values),
         drain: server::drain(values),
+        pages: server::pages(values),
     }
 }
 

@@ -10,6 +10,7 @@
 //! in what `show` prints; the default file, the documentation of each key, the environment's names
 //! and the suggestions all come from the one table.
 
+mod admin;
 mod api_keys;
 mod application_limits;
 mod applications;
@@ -37,6 +38,7 @@ mod value;
 mod values;
 mod written;
 
+pub use admin::AdminOptions;
 pub use environment::{
     CLIENT_KEY_VARIABLE, CLIENT_TOKEN_VARIABLE, CLIENT_URL_VARIABLE, FILE_VARIABLE,
 };

@@ -7,7 +7,7 @@ use super::key::{DURATION_MAX, Key, Kind};
 use super::values::Values;
 use super::written::show_duration;
 use crate::model::shard::SHARDS_MAX;
-use crate::shard::options::DrainOptions;
+use crate::shard::options::{DrainOptions, PagesOptions};
 
 /// What the process as a whole is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,6 +39,7 @@ impl ServerOptions {
 const STOP_TIMEOUT: &str = "server.stop_timeout";
 const STOP_DELAY: &str = "server.stop_delay";
 const STOP_SPREAD: &str = "server.stop_spread";
+const METRICS_PUBLIC: &str = "server.metrics_public";
 
 /// Keys outside of any section; TOML wants them first.
 pub(super) const ROOT_KEYS: &[Key] = &[Key::new(
@@ -77,6 +78,13 @@ pub(super) const KEYS: &[Key] = &[
         "Time over which the closes of a stop are spread, so that clients do not come back all at \
          once; 0s = all at once. With stop_delay below stop_timeout.",
     ),
+    Key::new(
+        METRICS_PUBLIC,
+        Kind::Choice(&["loopback", "always", "never"]),
+        "loopback",
+        "Whether /metrics is answered at server.listen too, without any token: loopback = where \
+         that is a loopback address. The admin door always has it.",
+    ),
 ];
 
 pub(super) fn server(values: &Values) -> ServerOptions {
@@ -92,6 +100,16 @@ pub(super) fn server(values: &Values) -> ServerOptions {
 
 pub(super) fn drain(values: &Values) -> DrainOptions {
     DrainOptions { spread: stop_spread(values) }
+}
+
+pub(super) fn pages(values: &Values) -> PagesOptions {
+    let metrics_public = match &*values.choice(METRICS_PUBLIC) {
+        "loopback" => values.address("server.listen").ip().is_loopback(),
+        "always" => true,
+        "never" => false,
+        other => unreachable!("{other} is no choice of {METRICS_PUBLIC}"),
+    };
+    PagesOptions { metrics_public }
 }
 
 /// As it is set; else the default, or less where the stop leaves less time than that.

@@ -10,6 +10,7 @@ use crate::model::rate::{Period, Rate};
 /// A value as it is written in the file.
 pub(super) fn show(kind: Kind, value: &Value) -> String {
     match (kind, value) {
+        (Kind::Secret, Value::Text(text)) if text.is_empty() => quote(""),
         (Kind::Secret, _) => quote("***"),
         (Kind::Size { .. }, Value::Number(bytes)) => {
             let shown = show_size(*bytes);

@@ -23,11 +23,13 @@ use crate::model::key_board::KeyBoard;
 use crate::model::position::Epoch;
 use crate::model::shard::ShardIndex;
 use crate::model::store::StoreIdentity;
-use crate::shard::{ActiveDriver, Control, Listener, Rates, Shard, ShardSeed, Stage, somaxconn};
+use crate::shard::{
+    ActiveDriver, AdminDoor, Control, Listener, Rates, Shard, ShardSeed, Stage, somaxconn,
+};
 use crate::stdx::clock;
 use crate::stdx::random;
 use crate::store::{self, Database, StoreOptions, StoreThread};
-use crate::telemetry::ShardCounters;
+use crate::telemetry::{ReloadCounters, ShardCounters};
 
 /// Topics without subscribers that a shard remembers at most, for their previous offsets.
 const IDLE_TOPICS_MAX: usize = 100_000;
@@ -74,14 +76,12 @@ pub fn serve(settings: Settings) -> Result<(), LaunchError> {
     let plan = Plan::make(&settings.server, &settings.shard);
     plan::raise_descriptor_limit();
     let database = settings.store.map(|options| open_store(&applications, options)).transpose()?;
-    let running = start(
-        &plan,
-        &settings.shard,
-        &applications,
-        settings.key_sets,
-        settings.server.listen,
-        database,
-    )?;
+    let listen = settings.server.listen;
+    let admin = doing(super::admin::open(settings.admin), || {
+        "listening on the address of admin.listen".into()
+    })?;
+    let doors = Doors { listen, admin };
+    let running = start(&plan, &settings.shard, &applications, settings.key_sets, doors, database)?;
     super::greeting::print(running.address, &applications);
     let lifecycle = Lifecycle::from_environment();
     doing(lifecycle.serving(running.shards()), || {
@@ -115,6 +115,12 @@ impl Running {
     }
 }
 
+/// Where clients and operators come in.
+struct Doors {
+    listen: SocketAddr,
+    admin: Option<AdminDoor>,
+}
+
 /// Opens the store's file, or makes it.
 fn open_store(
     applications: &Arc<Applications>,
@@ -142,7 +148,7 @@ fn start(
     options: &crate::shard::Options,
     applications: &Arc<Applications>,
     key_sets: KeySetOptions,
-    listen: SocketAddr,
+    doors: Doors,
     database: Option<Database>,
 ) -> Result<Running, LaunchError> {
     let count = plan.shard_count;
@@ -171,6 +177,8 @@ fn start(
         (Some(database), Some(port)) => Some(start_store(database, port)?),
         _ => None,
     };
+    let reloads = Arc::new(ReloadCounters::started(clock::unix_ms() / 1000));
+    let Doors { listen, mut admin } = doors;
     let listeners = activation::listeners(listen, count, backlog, &options.socket, applications)?;
     let mut running = Running {
         address: listeners.first().map_or(listen, Listener::address),
@@ -200,6 +208,9 @@ fn start(
             rates: Arc::clone(&rates),
             store: identity.store.map(|_| ShardIndex(count)),
             store_counters: store_counters.clone(),
+            reloads: Arc::clone(&reloads),
+            // The first shard serves it.
+            admin: admin.take(),
         };
         running.threads.push(spawn(
             seed,

@@ -1,6 +1,7 @@
 //! The process: the command line, composition, launch, stop.
 
 mod activation;
+mod admin;
 pub mod cli;
 mod greeting;
 mod huge_pages;

@@ -76,6 +76,8 @@ pub(super) struct Flags {
     pub(super) retry_owed: bool,
     /// The socket took less than it was given; wait until it is writable.
     pub(super) blocked: bool,
+    /// Listed among those whose bytes are counted as waiting.
+    pub(super) listed: bool,
     /// The socket may hold more to read.
     pub(super) readable: bool,
     /// Listed to be read again next turn.
@@ -94,6 +96,8 @@ pub(super) struct Flags {
     pub(super) admitted: bool,
     /// Has more to catch up with, once its queue has room.
     pub(super) catching: bool,
+    /// Came through the admin door.
+    pub(super) admin: bool,
     /// The client knows that its token has expired.
     pub(super) expiry_told: bool,
 }
@@ -273,6 +277,7 @@ impl Connection {
     /// Its door, for the counters.
     pub(super) fn door_kind(&self) -> telemetry::Door {
         match self.door {
+            _ if self.flags.admin => telemetry::Door::Admin,
             Door::Http(_) => telemetry::Door::Http,
             Door::WebSocket(_) => telemetry::Door::WebSocket,
             Door::Stream(_) => telemetry::Door::Sse,

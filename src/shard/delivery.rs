@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use super::backlog::Backlog;
 use super::connection::{Connection, Door, Phase};
 use super::options::Options;
 use super::outbound::Outbound;
@@ -23,7 +24,7 @@ use crate::proto::http1::Date;
 use crate::proto::ws::frame;
 use crate::stdx::clock::Tick;
 use crate::stdx::slab::{Key, Slab};
-use crate::telemetry::ShardCounters;
+use crate::telemetry::{DeliveryDoor, ShardCounters};
 
 /// A shard's connections and what is needed to write to them.
 #[derive(Debug)]
@@ -55,8 +56,10 @@ pub(super) struct Delivery {
     pub(super) store: Option<ShardIndex>,
     /// Revocations to be kept by the authenticator.
     pub(super) revocations: Vec<(AppIndex, Revocation, u64)>,
-    /// What this turn delivered: when its home took the message, and to how many.
-    pub(super) delivered: Vec<(u64, u64)>,
+    /// What this turn delivered: when its home took the message, to how many, by which door.
+    pub(super) delivered: Vec<(u64, u64, DeliveryDoor)>,
+    /// Connections whose sockets take no more.
+    pub(super) backlog: Backlog,
     pub(super) date: Date,
     pub(super) now: Tick,
 }
@@ -109,9 +112,9 @@ impl Delivery {
 
     /// Observes how long this turn's deliveries took from their home to the end of the flush.
     pub(super) fn observe_latencies(&mut self, now_us: u64) {
-        let histogram = &self.all_counters[self.shard.index()].publish_to_flush;
-        for (time_us, count) in self.delivered.drain(..) {
-            histogram.observe_many_us(now_us.saturating_sub(time_us), count);
+        let histograms = &self.all_counters[self.shard.index()].publish_to_flush;
+        for (time_us, count, door) in self.delivered.drain(..) {
+            histograms[door as usize].observe_many_us(now_us.saturating_sub(time_us), count);
         }
     }
 

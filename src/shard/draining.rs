@@ -57,7 +57,7 @@ impl Shard {
             if let Some(listener) = self.listener.take() {
                 self.readiness.forget(listener.as_fd());
             }
-            let left: Vec<Key> = self.delivery.connections.keys().collect();
+            let left = self.public_connections().collect();
             let spread = self.delivery.options.drain.spread;
             self.draining = Some(Draining::new(left, spread, clock::now()));
         }

@@ -80,12 +80,12 @@ impl Shard {
                 }
                 if sent < offered as usize {
                     counters.sends_short.increment();
-                    connection.flags.blocked = true;
+                    self.delivery.backlog.block(key, connection);
                 }
             }
             Err(Errno::AGAIN) => {
                 counters.sends_blocked.increment();
-                connection.flags.blocked = true;
+                self.delivery.backlog.block(key, connection);
             }
             Err(Errno::INTR) => {}
             Err(errno) => {

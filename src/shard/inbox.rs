@@ -8,13 +8,18 @@ const BATCHES_PER_TURN_MAX: usize = 256;
 impl Shard {
     /// Takes in what other shards sent.
     pub(super) fn drain_inbox(&mut self) {
-        for _ in 0..BATCHES_PER_TURN_MAX {
-            let Some(batch) = self.delivery.port.receive() else { return };
-            self.delivery.counters().mesh_batches_received.increment();
+        let mut taken_count = 0;
+        while taken_count < BATCHES_PER_TURN_MAX
+            && let Some(batch) = self.delivery.port.receive()
+        {
+            taken_count += 1;
             for parcel in batch.parcels {
                 self.broker.receive(batch.from, parcel, self.time_us, &mut self.delivery);
             }
         }
+        let counters = self.delivery.counters();
+        counters.mesh_batches_received.add(taken_count as u64);
+        counters.mesh_inbox_batches.set(taken_count as u64);
     }
 
     /// Hands over what this turn staged for other shards; whether something had to stay.

@@ -52,7 +52,7 @@ impl Shard {
     }
 
     fn begin(&mut self, fd: OwnedFd, peer: SocketAddr) {
-        if self.delivery.connections.len() >= self.connections_max {
+        if self.public_connection_count() >= self.connections_max {
             // Closed at once: cheaper for both sides than an answer, and clients retry.
             self.delivery.counters().accepts_shed.increment();
             if let Some(suppressed) = self.accept_log.ask(self.delivery.now) {
@@ -65,10 +65,14 @@ impl Shard {
             }
             return;
         }
-        self.delivery.counters().accept();
         self.delivery.options.socket.apply(&fd);
-        let now = self.delivery.now;
-        let key = self.delivery.connections.insert(Connection::new(fd, peer, now));
+        self.admit(Connection::new(fd, peer, self.delivery.now));
+    }
+
+    /// Takes a new connection into the table.
+    pub(super) fn admit(&mut self, connection: Connection) {
+        self.delivery.counters().accept(connection.door_kind());
+        let key = self.delivery.connections.insert(connection);
         let connection = self.delivery.connections.get(key).expect("just inserted");
         if let Err(error) = self.readiness.watch(connection.fd.as_fd(), Source::Connection(key)) {
             tracing::warn!(%error, "cannot watch a socket");
@@ -104,6 +108,9 @@ impl Shard {
             self.broker.end(key, self.time_us, &mut self.delivery);
             let Some(connection) = self.delivery.connections.remove(key) else { continue };
             self.delivery.counters().close(connection.door_kind(), cause);
+            if connection.flags.admin {
+                self.admin_left(key);
+            }
         }
     }
 }

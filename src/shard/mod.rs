@@ -10,7 +10,9 @@
 //! - Each dirty connection is sent to once per turn.
 //! - A panic while one connection is handled ends that connection, not the shard.
 
+mod admin;
 mod answer;
+mod backlog;
 mod connection;
 mod delivery;
 mod dispatch;
@@ -38,6 +40,7 @@ mod tell;
 mod timers;
 mod verifying;
 
+pub use admin::AdminDoor;
 pub use listener::{Listener, somaxconn};
 pub use options::Options;
 pub use rates::Rates;

@@ -34,6 +34,8 @@ pub struct Options {
     pub history: HistoryOptions,
     /// Closing connections at a stop.
     pub drain: DrainOptions,
+    /// Pages for operators at the main door.
+    pub pages: PagesOptions,
 }
 
 /// What parks a shard's thread and watches its sockets.
@@ -332,6 +334,20 @@ pub struct DrainOptions {
 impl Default for DrainOptions {
     fn default() -> Self {
         DrainOptions { spread: Duration::from_secs(2) }
+    }
+}
+
+/// Pages for operators at the main door.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct PagesOptions {
+    /// Whether `/metrics` is answered there; else 404, and only the admin door has it. Key
+    /// `server.metrics_public`.
+    pub metrics_public: bool,
+}
+
+impl Default for PagesOptions {
+    fn default() -> Self {
+        PagesOptions { metrics_public: true }
     }
 }
 

@@ -21,6 +21,7 @@ use crate::model::store::{Page, StoreError, StoreRequest};
 use crate::model::topic::TopicName;
 use crate::proto::realtime;
 use crate::stdx::slab::Key;
+use crate::telemetry::DeliveryDoor;
 
 impl Outlet for Delivery {
     fn deliver(
@@ -47,12 +48,16 @@ impl Outlet for Delivery {
             }
         }
         let member_count = (members.len() - (stalled.len() - before)) as u64;
-        self.delivered.extend(run.iter().map(|message| (message.time_us, member_count)));
-        self.counters().deliveries.add(member_count * run.len() as u64);
+        let door = DeliveryDoor::of(form);
+        self.delivered.extend(run.iter().map(|message| (message.time_us, member_count, door)));
+        let app = run.first().map_or(AppIndex(0), |message| message.publication.app);
+        self.counters().deliver(app, member_count * run.len() as u64);
     }
 
     fn catch_up(&mut self, session: Key, form: Form, messages: &[Arc<Message>]) {
-        self.counters().deliveries.add(messages.len() as u64);
+        if let Some(message) = messages.first() {
+            self.counters().deliver(message.publication.app, messages.len() as u64);
+        }
         self.append_messages(session, form, messages);
     }
 
@@ -69,8 +74,8 @@ impl Outlet for Delivery {
         let Door::WebSocket(door) = &connection.door else { return };
         let form = Form::Realtime { positions: door.positions, window: door.window };
         let block = self.block(form, std::slice::from_ref(message));
-        self.counters().deliveries.add(1);
-        self.delivered.push((message.time_us, 1));
+        self.counters().deliver(message.publication.app, 1);
+        self.delivered.push((message.time_us, 1, DeliveryDoor::WebSocket));
         self.push_shared(session.index, &block, SlowConsumer::Close);
     }
 
@@ -179,6 +184,14 @@ impl Outlet for Delivery {
 
     fn queued_size(&self, session: Key) -> usize {
         self.connections.get(session).map_or(0, |connection| connection.outbound.size())
+    }
+
+    fn session_began(&mut self, app: AppIndex) {
+        self.counters().begin_session(app);
+    }
+
+    fn session_ended(&mut self, app: AppIndex) {
+        self.counters().end_session(app);
     }
 
     fn revoke(&mut self, app: AppIndex, revocation: &Revocation, until_s: u64) {

@@ -21,6 +21,8 @@ const EVENTS_MAX: usize = 512;
 pub(super) enum Source {
     /// The listening socket.
     Listener,
+    /// The admin door's.
+    AdminListener,
     /// Another thread pushed to the inbox.
     Wake,
     /// A connection.
@@ -47,6 +49,7 @@ pub(super) struct Readiness {
 
 const LISTENER: u64 = u64::MAX;
 const WAKE: u64 = u64::MAX - 1;
+const ADMIN_LISTENER: u64 = u64::MAX - 2;
 
 impl Readiness {
     /// An empty set.
@@ -67,6 +70,7 @@ impl Readiness {
         let edge = epoll::EventFlags::ET;
         let (data, flags) = match source {
             Source::Listener => (LISTENER, epoll::EventFlags::IN),
+            Source::AdminListener => (ADMIN_LISTENER, epoll::EventFlags::IN | edge),
             Source::Wake => (WAKE, epoll::EventFlags::IN | edge),
             Source::Connection(key) => (
                 u64::from(key.index) << 32 | u64::from(key.generation),
@@ -114,6 +118,7 @@ fn source_of(data: u64) -> Source {
     match data {
         LISTENER => Source::Listener,
         WAKE => Source::Wake,
+        ADMIN_LISTENER => Source::AdminListener,
         _ => {
             #[expect(clippy::cast_possible_truncation, reason = "the two halves of the word")]
             let (index, generation) = ((data >> 32) as u32, data as u32);

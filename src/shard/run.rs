@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use super::admin::AdminDoor;
+use super::backlog::Backlog;
 use super::delivery::Delivery;
 use super::draining::Draining;
 use super::listener::Listener;
@@ -36,7 +38,7 @@ use crate::stdx::clock::{self, Clock};
 use crate::stdx::rate::{LocalGcra, Measure};
 use crate::stdx::slab::{Key, Slab};
 use crate::stdx::wheel::Wheel;
-use crate::telemetry::{RateLimit, ShardCounters, StoreCounters};
+use crate::telemetry::{RateLimit, ReloadCounters, ShardCounters, StoreCounters};
 
 /// Deepest nesting of JSON that is taken in.
 const JSON_DEPTH_MAX: usize = 128;
@@ -133,6 +135,10 @@ pub struct ShardSeed {
     pub store: Option<ShardIndex>,
     /// Its counters.
     pub store_counters: Option<Arc<StoreCounters>>,
+    /// What became of reloads, for the metrics.
+    pub reloads: Arc<ReloadCounters>,
+    /// The admin door, on one of the shards.
+    pub admin: Option<AdminDoor>,
 }
 
 /// One shard on its own thread.
@@ -160,6 +166,8 @@ pub struct Shard {
     pub(super) stage: Stage,
     pub(super) started_unix_ms: u64,
     pub(super) store_counters: Option<Arc<StoreCounters>>,
+    pub(super) reloads: Arc<ReloadCounters>,
+    pub(super) admin: Option<AdminDoor>,
     /// Wall clock of this turn, Unix microseconds.
     pub(super) time_us: u64,
     ready: Vec<Ready>,
@@ -201,6 +209,9 @@ impl Shard {
         let readiness = Readiness::new()?;
         readiness.watch(seed.listener.as_fd(), Source::Listener)?;
         readiness.watch(seed.port.wake().as_fd(), Source::Wake)?;
+        if let Some(admin) = &seed.admin {
+            readiness.watch(admin.as_fd(), Source::AdminListener)?;
+        }
         let sender = if seed.options.send.uses_ring(is_uring) {
             Sender::Ring(RingSender::new()?)
         } else {
@@ -231,6 +242,7 @@ impl Shard {
             store: seed.store,
             revocations: Vec::new(),
             delivered: Vec::new(),
+            backlog: Backlog::default(),
             date: Date::new(time_us / 1_000_000),
             now,
         };
@@ -257,6 +269,8 @@ impl Shard {
             stage: Stage::Running,
             started_unix_ms: seed.started_unix_ms,
             store_counters: seed.store_counters,
+            reloads: seed.reloads,
+            admin: seed.admin,
             time_us,
             ready: Vec::new(),
             again: Vec::new(),
@@ -281,7 +295,7 @@ impl Shard {
                     self.enter_stage(stage);
                     continue;
                 }
-                Stage::Draining if self.delivery.connections.is_empty() && !self.is_drained => {
+                Stage::Draining if self.is_deserted() && !self.is_drained => {
                     // It stays for the others: their last publishes may have their home here.
                     self.is_drained = true;
                     if self.control.drained() {
@@ -310,6 +324,7 @@ impl Shard {
         let began = clock::now();
         self.delivery.now = self.clock.tick_at(began);
         self.time_us = clock::unix_us();
+        self.delivery.counters().turn_began_us.set(self.time_us);
         self.delivery.date.set(self.time_us / 1_000_000);
         self.take_ready();
         self.verify_waiting();
@@ -362,6 +377,7 @@ impl Shard {
                 Source::Listener => has_arrivals = true,
                 // What it announces is in the inbox, which every turn drains.
                 Source::Wake => {}
+                Source::AdminListener => self.accept_admin(),
                 Source::Connection(key) => self.note_ready(key, *event),
             }
         }
@@ -453,11 +469,12 @@ impl Shard {
         let accept = self.accept_resumes.map(until);
         let drain = self.draining.as_ref().map(|draining| until(draining.next_due()));
         let mesh = self.mesh_is_behind.then_some(MESH_RETRY);
+        let backlog = self.delivery.backlog.wait(self.clock.tick());
         let broker = self
             .broker
             .next_due_us()
             .map(|due_us| Duration::from_micros(due_us.saturating_sub(self.ended_us)));
-        [timer, deliver, accept, drain, mesh, broker]
+        [timer, deliver, accept, drain, mesh, broker, backlog]
             .into_iter()
             .flatten()
             .min()

@@ -23,11 +23,17 @@ impl Shard {
         self.ended = clock::now();
         let took_us = micros(began, self.ended);
         self.ended_us = self.time_us + took_us;
+        self.count_backlog();
+        let overflow_count = self.sender.overflow_count();
         let counters = self.delivery.counters();
         counters.turns.increment();
         counters.turn_duration.observe_us(took_us);
         counters.subscriptions.set(self.broker.subscription_count() as u64);
         counters.topics.set(self.broker.home_topic_count() as u64);
+        counters.connections_dirty.set(self.delivery.dirty.len() as u64);
+        counters.connection_table_bytes.set(self.delivery.connections.table_size() as u64);
+        counters.ring_overflows.advance_to(overflow_count);
+        counters.turn_began_us.set(0);
         self.tally_recovery();
     }
 

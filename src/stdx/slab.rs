@@ -54,6 +54,11 @@ impl<T> Slab<T> {
         self.len
     }
 
+    /// Bytes of the table itself, free places included.
+    pub fn table_size(&self) -> usize {
+        (self.chunks.len() << self.chunk_bits) * size_of::<Slot<T>>()
+    }
+
     /// Whether no entry is in use.
     pub fn is_empty(&self) -> bool {
         self.len == 0

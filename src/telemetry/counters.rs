@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::door::{DeliveryDoor, Door, PublishDoor};
 use super::histogram::Histogram;
 use super::recovery::RecoveryCounters;
 use crate::model::application::AppIndex;
@@ -65,70 +66,14 @@ impl Gauge {
     }
 }
 
-/// The door a connection stands at. Every connection is accepted as HTTP and may move once.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Door {
-    /// HTTP requests and answers.
-    Http,
-    /// After a WebSocket upgrade.
-    WebSocket,
-    /// An event stream.
-    Sse,
+/// What is counted for one application.
+#[derive(Debug, Default)]
+pub(super) struct AppCounters {
+    /// Accepted publishes, by dialect.
+    pub(super) publishes: [Counter; PublishDoor::ALL.len()],
+    pub(super) deliveries: Counter,
+    pub(super) sessions: Gauge,
 }
-
-impl Door {
-    /// All doors, in the order of their discriminants.
-    pub const ALL: [Door; 3] = [Door::Http, Door::WebSocket, Door::Sse];
-
-    /// The metric label.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Door::Http => "http",
-            Door::WebSocket => "websocket",
-            Door::Sse => "sse",
-        }
-    }
-}
-
-/// The dialect a publish came in.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum PublishDoor {
-    /// The native HTTP routes.
-    Native,
-    /// The Realtime dialect over HTTP.
-    RealtimeHttp,
-    /// The Realtime dialect over WebSocket.
-    RealtimeWebSocket,
-    /// buzzPost at the root path.
-    BuzzPost,
-    /// `type:"message"` over a Realtime WebSocket.
-    RealtimeInbound,
-}
-
-impl PublishDoor {
-    /// All of them, in the order of their discriminants.
-    pub const ALL: [PublishDoor; 5] = [
-        PublishDoor::Native,
-        PublishDoor::RealtimeHttp,
-        PublishDoor::RealtimeWebSocket,
-        PublishDoor::BuzzPost,
-        PublishDoor::RealtimeInbound,
-    ];
-
-    /// The metric label.
-    pub const fn label(self) -> &'static str {
-        match self {
-            PublishDoor::Native => "native",
-            PublishDoor::RealtimeHttp => "realtime_http",
-            PublishDoor::RealtimeWebSocket => "realtime_websocket",
-            PublishDoor::BuzzPost => "buzzpost",
-            PublishDoor::RealtimeInbound => "realtime_inbound",
-        }
-    }
-}
-
-/// Accepted publishes of one application, by dialect.
-pub(super) type PublishCounters = [Counter; PublishDoor::ALL.len()];
 
 /// One counter per refusal. (Arrays beyond 32 entries have no `Default` of their own.)
 #[derive(Debug)]
@@ -150,11 +95,10 @@ pub struct ShardCounters {
     open: [Gauge; Door::ALL.len()],
     closed: [[Counter; CloseCause::ALL.len()]; Door::ALL.len()],
     refused: PerRefusal,
-    publishes: Box<[PublishCounters]>,
+    apps: Box<[AppCounters]>,
     /// Sockets closed right after the accept because the shard was full.
     pub accepts_shed: Counter,
-    /// Messages appended to outbound queues; one per message and subscriber.
-    pub deliveries: Counter,
+    deliveries: Counter,
     /// Bytes read from client sockets.
     pub bytes_received: Counter,
     /// Bytes the kernel took for client sockets.
@@ -181,6 +125,20 @@ pub struct ShardCounters {
     pub mesh_batches_refused: Counter,
     /// Bytes that wait here for other shards' queues.
     pub mesh_pending_bytes: Gauge,
+    /// Batches that the last turn took from the inbox.
+    pub mesh_inbox_batches: Gauge,
+    /// Completions that the send ring had no place for; anything but 0 is a bug.
+    pub ring_overflows: Counter,
+    /// Bytes queued for connections whose sockets take no more.
+    pub outbound_bytes: Gauge,
+    /// Those connections.
+    pub connections_blocked: Gauge,
+    /// Connections left to be sent to in the next turn.
+    pub connections_dirty: Gauge,
+    /// Bytes of the connection table, free places included.
+    pub connection_table_bytes: Gauge,
+    /// When the turn that runs now began, Unix time in microseconds; 0 between turns.
+    pub turn_began_us: Gauge,
     /// Eventfd writes that woke another shard.
     pub wakes: Counter,
     /// Subscriptions held by this shard's connections.
@@ -189,8 +147,9 @@ pub struct ShardCounters {
     pub topics: Gauge,
     /// What is kept for those who come back.
     pub recovery: RecoveryCounters,
-    /// From the acceptance of a publish at its home to the end of the flush that carried it.
-    pub publish_to_flush: Histogram,
+    /// From the acceptance of a publish at its home to the end of the flush that carried it, by
+    /// door.
+    pub publish_to_flush: [Histogram; DeliveryDoor::ALL.len()],
     /// Time a turn took, waiting excluded.
     pub turn_duration: Histogram,
     /// Time the verification of one token's signature took.
@@ -201,8 +160,8 @@ impl ShardCounters {
     /// Counters of one shard for an application list of `application_count` entries.
     pub fn new(application_count: usize) -> ShardCounters {
         // One more collects what a reload adds later: the label set stays bounded.
-        let publishes = (0..=application_count).map(|_| PublishCounters::default()).collect();
-        ShardCounters { publishes, ..ShardCounters::default() }
+        let apps = (0..=application_count).map(|_| AppCounters::default()).collect();
+        ShardCounters { apps, ..ShardCounters::default() }
     }
 
     /// Counters of `shard_count` shards, to be shared by all threads.
@@ -210,10 +169,10 @@ impl ShardCounters {
         (0..shard_count).map(|_| ShardCounters::new(application_count)).collect()
     }
 
-    /// Counts an accepted socket; it stands at [`Door::Http`].
-    pub fn accept(&self) {
+    /// Counts an accepted socket, which begins at `door`.
+    pub fn accept(&self, door: Door) {
         self.accepted.increment();
-        self.open[Door::Http as usize].add(1);
+        self.open[door as usize].add(1);
     }
 
     /// Counts a connection's move from [`Door::Http`] to `door`.
@@ -234,10 +193,36 @@ impl ShardCounters {
 
     /// Counts `count` accepted publishes.
     pub fn publish(&self, door: PublishDoor, app: AppIndex, count: u64) {
-        let last = self.publishes.len().saturating_sub(1);
-        if let Some(application) = self.publishes.get(usize::from(app.0).min(last)) {
-            application[door as usize].add(count);
+        if let Some(application) = self.app(app) {
+            application.publishes[door as usize].add(count);
         }
+    }
+
+    /// Counts `count` messages appended to outbound queues, one per message and subscriber.
+    pub fn deliver(&self, app: AppIndex, count: u64) {
+        self.deliveries.add(count);
+        if let Some(application) = self.app(app) {
+            application.deliveries.add(count);
+        }
+    }
+
+    /// Counts a subscriber's session that begins.
+    pub fn begin_session(&self, app: AppIndex) {
+        if let Some(application) = self.app(app) {
+            application.sessions.add(1);
+        }
+    }
+
+    /// Counts its end.
+    pub fn end_session(&self, app: AppIndex) {
+        if let Some(application) = self.app(app) {
+            application.sessions.subtract(1);
+        }
+    }
+
+    fn app(&self, app: AppIndex) -> Option<&AppCounters> {
+        let last = self.apps.len().saturating_sub(1);
+        self.apps.get(usize::from(app.0).min(last))
     }
 
     /// Counts a refused request, frame or command.
@@ -252,6 +237,10 @@ impl ShardCounters {
 
     pub(super) fn accepted_counter(&self) -> &Counter {
         &self.accepted
+    }
+
+    pub(super) fn deliveries_counter(&self) -> &Counter {
+        &self.deliveries
     }
 
     /// Connections that moved to `door` so far.
@@ -274,10 +263,10 @@ impl ShardCounters {
         self.refused.0[refusal as usize].get()
     }
 
-    /// Publishes accepted so far, one entry per application of the list given at the start and a
-    /// last one for all that came later.
-    pub(super) fn publishes(&self) -> &[PublishCounters] {
-        &self.publishes
+    /// Numbers by application: one entry for each of the list given at the start and a last one for
+    /// all that came later.
+    pub(super) fn apps(&self) -> &[AppCounters] {
+        &self.apps
     }
 }
 
@@ -294,12 +283,6 @@ mod tests {
 
     #[test]
     fn the_discriminants_are_the_places_in_all() {
-        for (index, door) in Door::ALL.into_iter().enumerate() {
-            assert_eq!(door as usize, index);
-        }
-        for (index, door) in PublishDoor::ALL.into_iter().enumerate() {
-            assert_eq!(door as usize, index);
-        }
         for (index, cause) in CloseCause::ALL.into_iter().enumerate() {
             assert_eq!(cause as usize, index);
         }
@@ -311,13 +294,13 @@ mod tests {
     #[test]
     fn a_connection_is_open_at_one_door_until_it_closes() {
         let counters = ShardCounters::new(0);
-        counters.accept();
-        counters.accept();
+        counters.accept(Door::Http);
+        counters.accept(Door::Http);
         counters.upgrade(Door::Sse);
-        assert_eq!(Door::ALL.map(|door| counters.open(door)), [1, 0, 1]);
+        assert_eq!(Door::ALL.map(|door| counters.open(door)), [1, 0, 1, 0]);
         counters.close(Door::Sse, CloseCause::SlowConsumer);
         counters.close(Door::Http, CloseCause::Done);
-        assert_eq!(Door::ALL.map(|door| counters.open(door)), [0, 0, 0]);
+        assert_eq!(Door::ALL.map(|door| counters.open(door)), [0, 0, 0, 0]);
         assert_eq!((counters.accepted(), counters.upgraded(Door::Sse)), (2, 1));
         assert_eq!(counters.closed(Door::Sse, CloseCause::SlowConsumer), 1);
         assert_eq!(counters.slow_consumers.get(), 1);
@@ -329,7 +312,7 @@ mod tests {
         counters.publish(PublishDoor::Native, AppIndex(1), 3);
         counters.publish(PublishDoor::BuzzPost, AppIndex(2), 1);
         counters.publish(PublishDoor::BuzzPost, AppIndex(900), 1);
-        let seen = counters.publishes().iter().map(|app| app.each_ref().map(Counter::get));
+        let seen = counters.apps().iter().map(|app| app.publishes.each_ref().map(Counter::get));
         assert_eq!(seen.collect::<Vec<_>>(), [[0; 5], [3, 0, 0, 0, 0], [0, 0, 0, 2, 0]]);
     }
 

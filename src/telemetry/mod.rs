@@ -4,6 +4,7 @@
 //! them all. Nothing here is shared between writers, and nothing here reads a clock.
 
 pub mod counters;
+pub mod door;
 pub mod exposition;
 pub mod histogram;
 pub mod log;
@@ -11,13 +12,16 @@ pub mod metrics;
 pub mod process;
 pub mod rate_limit;
 pub mod recovery;
+pub mod reload;
 pub mod store;
 
-pub use counters::{Counter, Door, PublishDoor, ShardCounters};
+pub use counters::{Counter, ShardCounters};
+pub use door::{DeliveryDoor, Door, PublishDoor};
 pub use histogram::Histogram;
 pub use log::{LogFormat, LogOptions};
-pub use metrics::render;
+pub use metrics::{Exposed, Limits, render};
 pub use process::ProcessStats;
 pub use rate_limit::RateLimit;
 pub use recovery::RecoveryCounters;
+pub use reload::ReloadCounters;
 pub use store::StoreCounters;

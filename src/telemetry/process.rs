@@ -4,6 +4,7 @@
 //! page rather than shown as 0.
 
 use std::fs;
+use std::path::Path;
 
 use super::exposition::{Exposition, Kind};
 
@@ -16,6 +17,8 @@ const USER_HZ: f64 = 100.0;
 pub struct ProcessStats {
     /// When it started, Unix time in milliseconds; given by whoever started it.
     pub start_ms: u64,
+    /// Now, Unix time in microseconds; given by whoever asks.
+    pub now_us: u64,
     /// Open descriptors.
     pub open_fds: Option<u64>,
     /// The soft limit on open descriptors.
@@ -26,22 +29,26 @@ pub struct ProcessStats {
     pub cpu_seconds: Option<f64>,
     /// Threads.
     pub threads: Option<u64>,
+    /// Bytes of memory that the process may use: its control group's limit, or all there is.
+    pub memory_limit_bytes: Option<u64>,
 }
 
 impl ProcessStats {
     /// Reads the running process.
-    pub fn read(start_ms: u64) -> ProcessStats {
+    pub fn read(start_ms: u64, now_us: u64) -> ProcessStats {
         let file =
             |name: &str| fs::read_to_string(format!("/proc/self/{name}")).unwrap_or_default();
         let status = file("status");
         ProcessStats {
             start_ms,
+            now_us,
             // The directory being read is itself one descriptor.
             open_fds: fs::read_dir("/proc/self/fd").ok().map(|fds| (fds.count() as u64) - 1),
             max_fds: max_fds(&file("limits")),
             resident_bytes: status_field(&status, "VmRSS:").map(|kib| kib * 1024),
             cpu_seconds: cpu_seconds(&file("stat")),
             threads: status_field(&status, "Threads:"),
+            memory_limit_bytes: memory_limit(&file("cgroup")),
         }
     }
 
@@ -56,6 +63,8 @@ impl ProcessStats {
         gauge("process_max_fds", "Limit on open file descriptors.", self.max_fds);
         gauge("process_resident_memory_bytes", "Resident memory.", self.resident_bytes);
         gauge("process_threads", "Threads.", self.threads);
+        let help = "Memory that the process may use: its control group's limit, or the machine's.";
+        gauge("fanwire_memory_limit_bytes", help, self.memory_limit_bytes);
         if let Some(seconds) = self.cpu_seconds {
             page.family("process_cpu_seconds_total", Kind::Counter, "User and system CPU time.")
                 .sample_f64(&[], seconds);
@@ -65,6 +74,19 @@ impl ProcessStats {
         page.family("process_start_time_seconds", Kind::Gauge, help)
             .sample_f64(&[], self.start_ms as f64 / 1000.0);
     }
+}
+
+/// The tightest `memory.max` from the process's control group (version 2) upwards, or `MemTotal`.
+fn memory_limit(cgroup: &str) -> Option<u64> {
+    let own = cgroup.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let groups = Path::new("/sys/fs/cgroup").join(own);
+    let groups = groups.ancestors().take_while(|path| path.starts_with("/sys/fs/cgroup"));
+    let limits = groups.filter_map(|group| {
+        fs::read_to_string(group.join("memory.max")).ok()?.trim().parse::<u64>().ok()
+    });
+    let machine = fs::read_to_string("/proc/meminfo").ok();
+    let machine = machine.and_then(|text| status_field(&text, "MemTotal:")).map(|kib| kib * 1024);
+    limits.chain(machine).min()
 }
 
 /// `/proc/self/limits`: `Max open files            1024                 524288               files`.
@@ -94,11 +116,12 @@ mod tests {
 
     #[test]
     fn the_running_process_can_be_read() {
-        let stats = ProcessStats::read(1_500);
+        let stats = ProcessStats::read(1_500, 2_000_000);
         assert!(stats.open_fds.unwrap() >= 3);
         assert!(stats.max_fds.unwrap() >= stats.open_fds.unwrap());
         assert!(stats.resident_bytes.unwrap() > 100_000);
         assert!(stats.threads.unwrap() >= 1);
+        assert!(stats.memory_limit_bytes.unwrap() >= stats.resident_bytes.unwrap());
         assert!(stats.cpu_seconds.unwrap() >= 0.0);
     }
 

@@ -114,6 +114,8 @@ impl Setup {
             .args(["--shards", &self.variant.shards.to_string()])
             .env("FANWIRE_LOG_LEVEL", "debug")
             .env("FANWIRE_SHARDS_PIN", "false")
+            // Tests of the admin door say where it is.
+            .env("FANWIRE_ADMIN_LISTEN", "off")
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -198,6 +200,34 @@ impl Broker {
         stream.set_read_timeout(Some(PATIENCE)).expect("a TCP socket");
         stream.set_write_timeout(Some(PATIENCE)).expect("a TCP socket");
         stream
+    }
+
+    /// Where its admin door listens, once it says so.
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        const SAID: &str = "the admin door listens address=";
+        let line = self.await_log(SAID);
+        let (_, address) = line.split_once(SAID).expect("just found");
+        address.trim().parse().expect("an address")
+    }
+
+    /// The first line of the log that holds `part`, once there is one.
+    pub(crate) fn await_log(&self, part: &str) -> String {
+        let deadline = fanwire::stdx::clock::now() + PATIENCE;
+        loop {
+            let log = self.log();
+            if let Some(line) = log.lines().find(|line| line.contains(part)) {
+                return line.to_owned();
+            }
+            assert!(fanwire::stdx::clock::now() < deadline, "never logged: {part}\n{log}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// A fresh connection to the admin door.
+    pub(crate) fn admin(&self) -> Http {
+        let stream = TcpStream::connect(self.admin_address()).expect("the admin door listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a TCP socket");
+        Http::new(stream)
     }
 
     pub(crate) fn http(&self) -> Http {

@@ -43,6 +43,7 @@ impl Shard {
     pub(in crate::shard) fn take_in_http(&mut self, key: Key, bytes: &[u8]) -> usize {
         let options = Arc::clone(&self.delivery.options);
         let Some(connection) = self.delivery.connections.get_mut(key) else { return bytes.len() };
+        let is_admin = connection.flags.admin;
         let Door::Http(door) = &mut connection.door else { return bytes.len() };
         if door.answers.back().is_some_and(|last| !last.terms.keep_alive) {
             // The stop has made it the last: nothing behind it would be answered.
@@ -69,7 +70,11 @@ impl Shard {
                 if let Some(connection) = self.delivery.connections.get_mut(key) {
                     connection.flags.served = true;
                 }
-                self.serve(key, &request, admission.app);
+                if is_admin {
+                    self.serve_admin(key, &request);
+                } else {
+                    self.serve(key, &request, admission.app);
+                }
             }
             Decoded::Refused(refused, terms) => {
                 let cause = match refused.refusal.entry().status {
@@ -135,7 +140,7 @@ impl Shard {
             match route {
                 Route::Live => self.liveness_page(*exchange),
                 Route::Ready => self.readiness_page(*exchange),
-                Route::Metrics => self.metrics(*exchange),
+                Route::Metrics => return self.public_metrics(*exchange),
                 Route::OpenApi => self.openapi_page(*exchange),
                 _ => self.page(*exchange),
             }

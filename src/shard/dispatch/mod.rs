@@ -1,5 +1,6 @@
 //! From what a codec found to what the broker does: one file per door.
 
+mod admin;
 mod administration;
 mod entry;
 mod http;

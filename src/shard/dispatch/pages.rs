@@ -4,8 +4,10 @@ use http::StatusCode;
 
 use super::super::run::{Shard, Stage};
 use super::http::Exchange;
+use crate::model::refusal::{Refusal, Refused};
 use crate::proto::http1::Response;
-use crate::telemetry::{self, ProcessStats};
+use crate::stdx::clock;
+use crate::telemetry::{self, Exposed, Limits, ProcessStats};
 
 /// The page at `/`: subscribes, publishes and shows what arrives. Self-contained.
 const PAGE: &[u8] = include_bytes!("page.html");
@@ -63,12 +65,34 @@ impl Shard {
         });
     }
 
+    /// The metrics at the main door, where they are shown there.
+    ///
+    /// # Errors
+    /// They are not.
+    pub(super) fn public_metrics(&mut self, exchange: Exchange) -> Result<(), Refused> {
+        if !self.delivery.options.pages.metrics_public {
+            let detail = "the metrics are at the admin door (admin.listen, server.metrics_public)";
+            return Err(Refused::new(Refusal::UnknownRoute, detail));
+        }
+        self.metrics(exchange);
+        Ok(())
+    }
+
     pub(super) fn metrics(&mut self, exchange: Exchange) {
-        let process = ProcessStats::read(self.started_unix_ms);
         let mut text = Vec::with_capacity(32 * 1024);
-        let applications = &self.delivery.applications;
-        let (counters, store) = (&self.delivery.all_counters, self.store_counters.as_deref());
-        telemetry::render(counters, applications, &process, store, &mut text);
+        let shards = &self.delivery.all_counters;
+        let exposed = Exposed {
+            shards,
+            applications: &self.delivery.applications,
+            process: &ProcessStats::read(self.started_unix_ms, clock::unix_us()),
+            store: self.store_counters.as_deref(),
+            reloads: &self.reloads,
+            limits: Limits {
+                connections_max: (self.connections_max * shards.len()) as u64,
+                history_bytes_max: self.delivery.options.history.memory_max as u64,
+            },
+        };
+        telemetry::render(&exposed, &mut text);
         self.answer_with(exchange.key, exchange.terms, |out, date| {
             Response::start(out, StatusCode::OK, exchange.terms, date)
                 .header("Cache-Control", "no-store")

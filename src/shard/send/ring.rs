@@ -59,6 +59,10 @@ impl RingSender {
         self.wait_all(jobs.len(), results)
     }
 
+    pub(super) fn overflow_count(&mut self) -> u64 {
+        u64::from(self.ring.completion().overflow())
+    }
+
     fn entry(&mut self, job: &Job<'_>) -> squeue::Entry {
         let fd = types::Fd(job.fd.as_raw_fd());
         match &job.parts {

@@ -29,6 +29,14 @@ impl Sender {
         assert_eq!(results.len(), jobs.len(), "every send has its result");
         call_count
     }
+
+    /// Completions that found no place so far.
+    pub(in crate::shard) fn overflow_count(&mut self) -> u64 {
+        match self {
+            Sender::Ring(ring) => ring.overflow_count(),
+            Sender::Direct(_) => 0,
+        }
+    }
 }
 
 impl Parts<'_> {
