@@ -41,4 +41,4 @@ pub use listener::{Listener, somaxconn};
 pub use options::Options;
 pub use rates::Rates;
 pub use run::{Control, Shard, ShardSeed, Stage};
-pub use runtime::ActiveDriver;
+pub use runtime::{ActiveDriver, probe_uring};

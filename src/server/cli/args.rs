@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::connection::Streams;
+use super::doctor::{self, DoctorArgs};
 use super::explain::{self, ExplainCommand, Told};
 use super::publish::{self, PublishArgs};
 use super::subscribe::{self, SubscribeArgs};
@@ -50,6 +51,8 @@ enum Command {
         #[command(subcommand)]
         command: ExplainCommand,
     },
+    /// Say what of this host will hurt the broker, and the exact fix; exits with 1 if something will.
+    Doctor(DoctorArgs),
 }
 
 #[derive(Subcommand, Debug)]
@@ -105,6 +108,8 @@ pub enum Action {
     Token(TokenCommand),
     /// `explain`.
     Explain(ExplainCommand),
+    /// `doctor`.
+    Doctor(DoctorArgs),
 }
 
 /// Reads a command line, program name first.
@@ -127,6 +132,7 @@ where
         Some(Command::Subscribe(args)) => Action::Subscribe(args),
         Some(Command::Token { command }) => Action::Token(command),
         Some(Command::Explain { command }) => Action::Explain(command),
+        Some(Command::Doctor(args)) => Action::Doctor(args),
     })
 }
 
@@ -147,6 +153,9 @@ pub fn run(
         Action::Explain(command) => {
             let told = explain::run(command, environment, streams.input, clock::unix_ms() / 1000);
             return tell(told, streams.out, streams.errors);
+        }
+        Action::Doctor(args) => {
+            return tell(doctor::run(args, environment), streams.out, streams.errors);
         }
         Action::Default => streams.out.write_all(config::default_file().as_bytes()),
         Action::Serve(options) | Action::Check(options) | Action::Show(options) => {
