@@ -353,6 +353,20 @@ fn network_cards() {
     let all = findings(&doctor(&folder.0, &["--json"]));
     let layout = all.iter().find(|finding| finding["id"] == "interrupts").unwrap();
     assert_eq!(layout["found"], "receive interrupts 24 on [0]; none on the shards' CPUs [1]");
+    let file = Folder::new();
+    file.write("f.toml", "shards.steer_by_cpu = true\n");
+    let steered = file.0.join("f.toml").display().to_string();
+    let steered = ["--config", &steered];
+    check(&[], &steered, "steering", "ok", "every shard's CPU receives");
+    let folder = sound();
+    folder.write(other, "0");
+    let severity = |folder: &Folder| {
+        let all = findings(&doctor(&folder.0, &[&steered[..], &["--json"]].concat()));
+        all.iter().find(|finding| finding["id"] == "steering").unwrap()["severity"].clone()
+    };
+    assert_eq!(severity(&folder), "will_hurt");
+    folder.write("sys/class/net/eth0/queues/rx-0/rps_cpus", "00000000,00000003");
+    assert_eq!(severity(&folder), "note");
     let down = ("sys/class/net/eth0/operstate", "down");
     check(&[down], &[], "receive_queues", "ok", "no network card");
 }

@@ -21,7 +21,9 @@ use crate::model::key_board::KeyBoard;
 use crate::model::position::Epoch;
 use crate::model::shard::ShardIndex;
 use crate::model::store::StoreIdentity;
-use crate::shard::{ActiveDriver, Control, Listener, Rates, Shard, ShardSeed, Stage, somaxconn};
+use crate::shard::{
+    ActiveDriver, Control, Listener, Rates, Shard, ShardSeed, Stage, somaxconn, steer_by_cpu,
+};
 use crate::stdx::clock;
 use crate::stdx::random;
 use crate::store::{self, Database, StoreOptions, StoreThread};
@@ -164,6 +166,10 @@ fn start(
     for (index, port) in (0..count).zip(ports) {
         let bound = Listener::bind(address, backlog, &options.socket);
         let listener = doing(bound, || format!("listening on {address}"))?;
+        if index == 0 {
+            // Listeners that are bound to the address later join in their order.
+            steer(plan, &listener)?;
+        }
         address = listener.address();
         running.wakes.push(Arc::clone(port.wake()));
         let seed = ShardSeed {
@@ -214,6 +220,14 @@ fn fetch_key_sets(
         }
     };
     integrations::start(applications.key_sets(), options, parse, wake_all)
+}
+
+/// Has the kernel choose shards by CPU, where that is asked for.
+fn steer(plan: &Plan, first: &Listener) -> Result<(), LaunchError> {
+    match plan.steered_cpus() {
+        Some(cpus) => doing(steer_by_cpu(first, &cpus), || "shards.steer_by_cpu".into()),
+        None => Ok(()),
+    }
 }
 
 type Report = (ShardIndex, std::io::Result<ActiveDriver>);

@@ -1,7 +1,7 @@
 //! The shard's own listening socket and the paced acceptance of connections.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
@@ -59,6 +59,7 @@ impl Listener {
         if let Some(size) = options.send_size {
             socket.set_send_buffer_size(size)?;
         }
+        options.hand_down(&socket)?;
         socket.bind(&address.into())?;
         socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
         let address = socket.local_addr()?.as_socket().unwrap_or(address);
@@ -100,6 +101,12 @@ fn socket(address: SocketAddr) -> std::io::Result<Socket> {
 
 const UNKNOWN_PEER: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+
+impl AsRawFd for Listener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {

@@ -30,6 +30,8 @@ pub(in crate::server) struct Demand {
     pub(in crate::server) shard_count: u64,
     /// Whether each is pinned to a CPU.
     pub(super) is_pinned: bool,
+    /// Whether a connection goes to the shard on whose CPU it comes in.
+    pub(super) is_steered: bool,
     /// What the shards are to wait with.
     pub(super) driver: Driver,
     /// Sockets as they are set.
@@ -54,6 +56,7 @@ impl Demand {
             connections: connections.or(set).unwrap_or(CONNECTIONS_DEFAULT).max(1),
             shard_count,
             is_pinned: settings.server.pin,
+            is_steered: settings.server.steer_by_cpu,
             driver: settings.shard.driver,
             socket,
             history_size: settings.shard.history.memory_max as u64,

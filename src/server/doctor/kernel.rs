@@ -127,7 +127,8 @@ mod tests {
         let settings = load(&sources).unwrap().settings;
         for (probe, driver, expected) in cases {
             let host = Host::new(Path::new("/nowhere"), None, 4096, probe.clone());
-            let demand = Demand { driver, ..Demand::new(&settings, &host, None) };
+            let mut demand = Demand::new(&settings, &host, None);
+            demand.driver = driver;
             let found = ring(&host, &demand);
             assert_eq!(found.severity, expected, "{probe:?} {driver:?}");
             assert_eq!(found.fix.is_empty(), expected == Severity::Ok, "{found:?}");

@@ -13,6 +13,8 @@ const QUEUES: &str = "A receive queue per shard lets each shard's CPU take in it
 const LAYOUT: &str = "Each receive queue's interrupt on one CPU, and a queue on every shard's CPU. Otherwise packets come \
      in on one CPU and are read on another, or all on one.";
 const NONE: &str = "no network card with a device behind it";
+const STEERING: &str = "With shards.steer_by_cpu a connection goes to the shard on whose CPU its handshake came in: a shard \
+     whose CPU receives no packets gets no connections.";
 /// Cards and queues looked at.
 const CARDS_MAX: usize = 64;
 
@@ -27,12 +29,56 @@ struct Card {
 pub(super) fn find(host: &Host, demand: &Demand) -> Vec<Finding> {
     let cards = cards(host);
     if cards.is_empty() {
-        return [("receive_queues", QUEUES), ("interrupts", LAYOUT)]
+        return [("receive_queues", QUEUES), ("interrupts", LAYOUT), ("steering", STEERING)]
             .map(|(id, what)| Finding::new(id, what, NONE))
             .into();
     }
     let cpus = shard_cpus(host, demand);
-    vec![queues(&cards, demand), interrupts(&cards, &cpus, demand)]
+    vec![
+        queues(&cards, demand),
+        interrupts(&cards, &cpus, demand),
+        steering(host, &cards, &cpus, demand),
+    ]
+}
+
+/// CPUs of shards on which no receive interrupt comes in.
+fn bare<'c>(cards: &[Card], cpus: &'c [u32]) -> Vec<&'c u32> {
+    let taken: BTreeSet<u32> = cards
+        .iter()
+        .flat_map(|card| &card.interrupts)
+        .flat_map(|(_, cpus)| cpus)
+        .copied()
+        .collect();
+    cpus.iter().filter(|cpu| !taken.contains(cpu)).collect()
+}
+
+fn steering(host: &Host, cards: &[Card], cpus: &[u32], demand: &Demand) -> Finding {
+    const ID: &str = "steering";
+    if !demand.is_steered {
+        return Finding::new(ID, STEERING, "off");
+    }
+    let bare = bare(cards, cpus);
+    if bare.is_empty() {
+        return Finding::new(ID, STEERING, "on, and every shard's CPU receives");
+    }
+    // Packets that the first CPU hands on in software come in, as far as steering sees, on the other.
+    let is_spread = cards.iter().any(|card| spreads_in_software(host, card));
+    let severity = if is_spread { Severity::Note } else { Severity::WillHurt };
+    Finding::new(ID, STEERING, format!("on, and nothing comes in on the shards' CPUs {bare:?}"))
+        .needs("a receive interrupt on every shard's CPU")
+        .judged(
+            severity,
+            "shards.steer_by_cpu = false in fanwire.toml, or lay out the interrupts as above",
+        )
+}
+
+/// Whether a queue of the card is spread over CPUs (Documentation/networking/scaling.rst, RPS).
+fn spreads_in_software(host: &Host, card: &Card) -> bool {
+    let folder = format!("sys/class/net/{}/queues", card.name);
+    host.entries(&folder).iter().any(|queue| {
+        let mask = host.text(&format!("{folder}/{queue}/rps_cpus")).unwrap_or_default();
+        mask.chars().any(|digit| !matches!(digit, '0' | ','))
+    })
 }
 
 fn cards(host: &Host) -> Vec<Card> {
@@ -118,8 +164,7 @@ fn interrupts(cards: &[Card], cpus: &[u32], demand: &Demand) -> Finding {
             .judged(Severity::Note, "compare /proc/interrupts with /proc/irq/*/smp_affinity_list");
     }
     let spread = all.iter().filter(|(_, cpus)| cpus.len() != 1).count();
-    let taken: BTreeSet<u32> = all.iter().flat_map(|(_, cpus)| cpus).copied().collect();
-    let bare: Vec<_> = cpus.iter().filter(|cpu| !taken.contains(cpu)).collect();
+    let bare = bare(cards, cpus);
     let is_laid_out = spread == 0 && bare.is_empty();
     let severity = match (is_laid_out || demand.shard_count == 1, demand.is_pinned) {
         (true, _) => Severity::Ok,
