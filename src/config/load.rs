@@ -112,6 +112,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, ConfigError> {
     };
     limits::check(&mut values);
     server::check_stop(&mut values);
+    shards::check(&mut values);
     check_sizes(&mut values, &settings);
     check_exposure(&mut values, &settings);
     ConfigError::unless_empty(std::mem::take(&mut values.problems))?;

@@ -25,6 +25,9 @@ pub struct ServerOptions {
     pub shard_count: Option<usize>,
     /// Whether each shard's thread is pinned to one CPU. Key `shards.pin`.
     pub pin: bool,
+    /// Whether a connection goes to the shard on whose CPU it came in; only with `pin`. Key
+    /// `shards.steer_by_cpu`.
+    pub steer_by_cpu: bool,
     /// Whether memory may lie in huge pages. Key `shards.huge_pages`.
     pub huge_pages: bool,
 }
@@ -94,6 +97,7 @@ pub(super) fn server(values: &Values) -> ServerOptions {
         stop_delay: values.duration(STOP_DELAY),
         shard_count: values.number_unless_zero("shards.count"),
         pin: values.flag("shards.pin"),
+        steer_by_cpu: values.flag("shards.steer_by_cpu"),
         huge_pages: values.flag("shards.huge_pages"),
     }
 }
@@ -153,6 +157,7 @@ mod tests {
             stop_delay: Duration::ZERO,
             shard_count: None,
             pin: true,
+            steer_by_cpu: false,
             huge_pages: false,
         };
         assert_eq!([0, 1, 8, 1000].map(|cpus| options.shards_on(cpus)), [1, 1, 8, 64]);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::key::{Key, Kind, Unit};
+use super::key::{DURATION_MAX, Key, Kind, Unit};
 use super::values::Values;
 use crate::model::shard::SHARDS_MAX;
 use crate::shard::options::{Driver, MeshOptions, SendPath, SocketOptions, TurnOptions};
@@ -10,7 +10,11 @@ use crate::shard::options::{Driver, MeshOptions, SendPath, SocketOptions, TurnOp
 const BACKLOG_MAX: u64 = i32::MAX as u64;
 const CONNECTIONS_MAX: u64 = 1 << 24;
 const SOCKET_SIZE_MAX: u64 = 1 << 30;
+/// Longer than any card waits.
+const BUSY_POLL_MAX: Duration = Duration::from_millis(10);
 const TURN_BUDGET: Kind = Kind::Count { min: 1, max: 1 << 20 };
+
+const STEER: &str = "shards.steer_by_cpu";
 
 pub(super) const KEYS: &[Key] = &[
     Key::new(
@@ -24,6 +28,14 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Flag,
         "true",
         "Pin each shard's thread to one CPU. Turn it off where others use the same CPUs heavily.",
+    ),
+    Key::new(
+        STEER,
+        Kind::Flag,
+        "false",
+        "Give each connection to the shard on whose CPU its handshake came in (SO_REUSEPORT, cBPF), not \
+         to one by hash. Needs shards.pin, and a receive queue of the network card on every shard's CPU: \
+         fanwire doctor looks. Without that all connections end on few shards.",
     ),
     Key::new(
         "shards.huge_pages",
@@ -119,6 +131,29 @@ pub(super) const KEYS: &[Key] = &[
         "0",
         "Kernel send buffer per connection (SO_SNDBUF) in bytes; 0 = the kernel's choice.",
     ),
+    Key::new(
+        "shards.socket.notsent_lowat",
+        Kind::Size { min: 0, max: SOCKET_SIZE_MAX },
+        "0",
+        "Bytes that may wait unsent in the kernel per connection (TCP_NOTSENT_LOWAT) before a slow \
+         client's backlog stays in the broker, where slow_consumer policies see it; 0 = the kernel's \
+         choice.",
+    ),
+    Key::new(
+        "shards.socket.user_timeout",
+        Kind::Duration { min: Duration::ZERO, max: DURATION_MAX },
+        "0s",
+        "How long sent bytes may stay unacknowledged before the kernel gives the connection up \
+         (TCP_USER_TIMEOUT), in whole milliseconds; 0s = the kernel's choice, about 15 minutes.",
+    ),
+    Key::new(
+        "shards.socket.busy_poll",
+        Kind::Duration { min: Duration::ZERO, max: BUSY_POLL_MAX },
+        "0s",
+        "How long the kernel may poll the network card for a connection instead of waiting for its \
+         interrupt (SO_BUSY_POLL), in whole microseconds; 0s = the kernel's choice. Needs CAP_NET_ADMIN; \
+         costs CPU all the time, loopback has none of it.",
+    ),
 ];
 
 pub(super) fn driver(values: &Values) -> Driver {
@@ -147,6 +182,22 @@ pub(super) fn socket(values: &Values) -> SocketOptions {
         accept_rate: values.rate("shards.accept_rate"),
         receive_size: values.number_unless_zero("shards.socket.receive_size"),
         send_size: values.number_unless_zero("shards.socket.send_size"),
+        notsent_lowat: values
+            .number_unless_zero("shards.socket.notsent_lowat")
+            .and_then(|size| u32::try_from(size).ok()),
+        // The kernel counts milliseconds; rounded up, so that only zero is off.
+        user_timeout: Some(values.milliseconds_long("shards.socket.user_timeout"))
+            .filter(|span_ms| *span_ms > 0)
+            .map(Duration::from_millis),
+        busy_poll: values.duration_unless_zero("shards.socket.busy_poll"),
+    }
+}
+
+/// Steering sends a CPU's connections to the shard that runs there: each must stay there.
+pub(super) fn check(values: &mut Values) {
+    let keys = [STEER, "shards.pin"];
+    if keys.iter().all(|key| values.is_sound(key)) && values.flag(STEER) && !values.flag(keys[1]) {
+        values.problem(STEER, "needs shards.pin = true: a shard that moves between CPUs has none");
     }
 }
 

@@ -156,6 +156,11 @@ impl Values {
         }
     }
 
+    /// A span of which zero means "not set".
+    pub(super) fn duration_unless_zero(&self, path: &str) -> Option<Duration> {
+        Some(self.duration(path)).filter(|span| !span.is_zero())
+    }
+
     /// Milliseconds. The table keeps each span within a day.
     pub(super) fn milliseconds(&self, path: &str) -> u32 {
         u32::try_from(self.duration(path).as_millis()).unwrap_or(u32::MAX)

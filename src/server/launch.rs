@@ -25,6 +25,7 @@ use crate::model::shard::ShardIndex;
 use crate::model::store::StoreIdentity;
 use crate::shard::{
     ActiveDriver, AdminDoor, Control, Listener, Rates, Shard, ShardSeed, Stage, somaxconn,
+    steer_by_cpu,
 };
 use crate::stdx::clock;
 use crate::stdx::random;
@@ -192,6 +193,10 @@ fn start(
     let (ready_tx, ready_rx) = mpsc::channel();
     let shared = Arc::new(*options);
     for ((index, port), listener) in (0..count).zip(ports).zip(listeners) {
+        if index == 0 {
+            // For all listeners of the address, which began to listen in the shards' order.
+            steer(plan, &listener)?;
+        }
         running.wakes.push(Arc::clone(port.wake()));
         let seed = ShardSeed {
             options: Arc::clone(&shared),
@@ -244,6 +249,14 @@ fn fetch_key_sets(
         }
     };
     integrations::start(applications.key_sets(), options, parse, wake_all)
+}
+
+/// Has the kernel choose shards by CPU, where that is asked for.
+fn steer(plan: &Plan, first: &Listener) -> Result<(), LaunchError> {
+    match plan.steered_cpus() {
+        Some(cpus) => doing(steer_by_cpu(first, &cpus), || "shards.steer_by_cpu".into()),
+        None => Ok(()),
+    }
 }
 
 type Report = (ShardIndex, std::io::Result<ActiveDriver>);

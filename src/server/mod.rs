@@ -1,8 +1,9 @@
-//! The process: the command line, composition, launch, stop.
+//! The process: the command line, composition, launch, stop; and the doctor, which examines the host.
 
 mod activation;
 mod admin;
 pub mod cli;
+mod doctor;
 mod greeting;
 mod huge_pages;
 mod launch;

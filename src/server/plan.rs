@@ -1,5 +1,7 @@
 //! How many shards, on which CPUs, with how many descriptors each.
 
+use std::collections::BTreeSet;
+
 use core_affinity::CoreId;
 use rustix::process::{Resource, getrlimit, setrlimit};
 
@@ -13,6 +15,8 @@ pub(super) struct Plan {
     pub(super) shard_count: u16,
     /// One CPU per shard; empty when threads are not pinned.
     pub(super) cpus: Vec<CoreId>,
+    /// Whether a connection goes to the shard on whose CPU it comes in.
+    steer_by_cpu: bool,
     /// Most connections per shard.
     pub(super) connections_max: usize,
     backlog: u32,
@@ -33,7 +37,26 @@ impl Plan {
         let connections_max =
             options.socket.connections_max_for(descriptors, usize::from(shard_count));
         let backlog = u32::try_from(options.socket.backlog).unwrap_or(0);
-        Plan { shard_count, cpus, connections_max, backlog }
+        let steer_by_cpu = server.steer_by_cpu;
+        Plan { shard_count, cpus, steer_by_cpu, connections_max, backlog }
+    }
+
+    /// The CPU of each shard, if connections are to be steered by them. `None` also where shards share
+    /// CPUs: then a CPU does not tell the shard.
+    pub(super) fn steered_cpus(&self) -> Option<Vec<usize>> {
+        if !self.steer_by_cpu {
+            return None;
+        }
+        let cpus: Vec<usize> = self.cpus.iter().map(|cpu| cpu.id).collect();
+        let distinct: BTreeSet<_> = cpus.iter().collect();
+        if cpus.is_empty() || distinct.len() < cpus.len() {
+            tracing::warn!(
+                ?cpus,
+                "shards.steer_by_cpu has no effect: not every shard has its own CPU"
+            );
+            return None;
+        }
+        Some(cpus)
     }
 
     /// The accept queue's length: what is asked for, at most what the kernel gives.

@@ -1,7 +1,7 @@
 //! The shard's own listening socket and the paced acceptance of connections.
 
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
@@ -109,7 +109,7 @@ fn inherit(socket: &Socket, options: &SocketOptions) -> std::io::Result<()> {
     if let Some(size) = options.send_size {
         socket.set_send_buffer_size(size)?;
     }
-    Ok(())
+    options.hand_down(socket)
 }
 
 fn socket(address: SocketAddr) -> std::io::Result<Socket> {
@@ -124,6 +124,12 @@ fn socket(address: SocketAddr) -> std::io::Result<Socket> {
 
 const UNKNOWN_PEER: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+
+impl AsRawFd for Listener {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
 
 impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {

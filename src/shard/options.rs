@@ -91,6 +91,15 @@ pub struct SocketOptions {
     pub receive_size: Option<usize>,
     /// `SO_SNDBUF` in bytes; `None` = the kernel's choice. Key `shards.socket.send_size`.
     pub send_size: Option<usize>,
+    /// `TCP_NOTSENT_LOWAT` in bytes: more that is not sent yet stays in our own queue; `None` = the
+    /// kernel's choice. Key `shards.socket.notsent_lowat`.
+    pub notsent_lowat: Option<u32>,
+    /// `TCP_USER_TIMEOUT`, whole milliseconds: a peer that acknowledges nothing for so long is gone;
+    /// `None` = the kernel's choice. Key `shards.socket.user_timeout`.
+    pub user_timeout: Option<Duration>,
+    /// `SO_BUSY_POLL`, whole microseconds; `None` = the kernel's choice. Key
+    /// `shards.socket.busy_poll`.
+    pub busy_poll: Option<Duration>,
 }
 
 /// Descriptors kept free of client connections: standard streams, listeners, rings, eventfds, logs,
@@ -129,6 +138,9 @@ impl Default for SocketOptions {
             accept_rate: None,
             receive_size: None,
             send_size: None,
+            notsent_lowat: None,
+            user_timeout: None,
+            busy_poll: None,
         }
     }
 }

@@ -104,6 +104,17 @@ fn build_uring() -> std::io::Result<(Runtime<TimeDriver<IoUringDriver>>, &'stati
     Err(last.expect("the ladder has rungs"))
 }
 
+/// Tries io_uring as a shard would, its rings for waiting and for sends; tells the flags it was
+/// granted, and whether they are the best there are.
+///
+/// # Errors
+/// Why the kernel does not grant it.
+pub fn probe_uring() -> std::io::Result<(&'static str, bool)> {
+    let (_runtime, flags) = build_uring()?;
+    super::send::RingSender::new()?;
+    Ok((flags, flags == LADDER[0].0))
+}
+
 type Configure = fn(&mut io_uring::Builder);
 
 /// Best first: kernel 6.0 knows all of the first, 5.19 the second, 5.6 the last.

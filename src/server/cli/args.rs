@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::connection::Streams;
+use super::doctor::{self, DoctorArgs};
 use super::explain::{self, ExplainCommand, Told};
 use super::generate::{self, GenerateCommand};
 use super::publish::{self, PublishArgs};
@@ -57,6 +58,8 @@ enum Command {
         #[command(subcommand)]
         command: GenerateCommand,
     },
+    /// Say what of this host will hurt the broker, and the exact fix; exits with 1 if something will.
+    Doctor(DoctorArgs),
 }
 
 #[derive(Subcommand, Debug)]
@@ -114,6 +117,8 @@ pub enum Action {
     Explain(ExplainCommand),
     /// `generate`.
     Generate(GenerateCommand),
+    /// `doctor`.
+    Doctor(DoctorArgs),
 }
 
 /// Reads a command line, program name first.
@@ -137,6 +142,7 @@ where
         Some(Command::Token { command }) => Action::Token(command),
         Some(Command::Explain { command }) => Action::Explain(command),
         Some(Command::Generate { command }) => Action::Generate(command),
+        Some(Command::Doctor(args)) => Action::Doctor(args),
     })
 }
 
@@ -159,6 +165,9 @@ pub fn run(
             return tell(told, streams.out, streams.errors);
         }
         Action::Generate(command) => generate::run(command, streams.out),
+        Action::Doctor(args) => {
+            return tell(doctor::run(args, environment), streams.out, streams.errors);
+        }
         Action::Default => streams.out.write_all(config::default_file().as_bytes()),
         Action::Serve(options) | Action::Check(options) | Action::Show(options) => {
             match (load(options, environment), action) {
