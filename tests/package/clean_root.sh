@@ -48,6 +48,7 @@ inside id fanwire >/dev/null || fail "no user"
 [[ "$(inside stat -c '%U:%G %a' /var/lib/fanwire)" == "fanwire:fanwire 750" ]] || fail "the state folder"
 inside test -e /lib/systemd/system/fanwire.service || fail "no unit"
 
+: >"$root/tmp/greeting"
 # Started by hand as the unit's user, with the packaged configuration and a store where the unit has it.
 chroot --userspec=fanwire:fanwire "$root" env FANWIRE_STORE_PATH=/var/lib/fanwire/store.db \
   /usr/bin/fanwire serve --config /etc/fanwire/fanwire.toml --listen 127.0.0.1:0 --shards 1 \
