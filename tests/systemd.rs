@@ -1,4 +1,4 @@
-//! The broker under a service manager: what it says (sd_notify(3)) and when, and its watchdog.
+//! The broker under a service manager: what it says (`sd_notify(3)`) and when, and its watchdog.
 
 #[path = "systemd/activation.rs"]
 mod activation;

@@ -1,4 +1,4 @@
-//! Where the shards' listening sockets come from: bound here, or passed by systemd (sd_listen_fds(3)).
+//! Where the shards' listening sockets come from: bound here, or passed by systemd (`sd_listen_fds(3)`).
 //!
 //! Passed sockets are dealt to the shards, one each. Fewer or more of them than shards is an error: a
 //! shard without a socket would stand idle, and two shards at one socket would get their connections by

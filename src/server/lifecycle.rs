@@ -1,4 +1,4 @@
-//! What the service manager is told of the process's life (sd_notify(3), `Type=notify`), and when.
+//! What the service manager is told of the process's life (`sd_notify(3)`, `Type=notify`), and when.
 //!
 //! `READY=1` once every shard serves; `RELOADING=1` and `READY=1` around a reload; `STOPPING=1` at the
 //! stop, with the time it may take; `STATUS=` when it has changed, every [`STATUS_INTERVAL`] at most;

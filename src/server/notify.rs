@@ -1,4 +1,4 @@
-//! The socket on which systemd listens to its services: sd_notify(3).
+//! The socket on which systemd listens to its services: `sd_notify(3)`.
 //!
 //! A message is one datagram of `NAME=value` lines. The address comes from `NOTIFY_SOCKET`, a path or,
 //! behind an `@`, an abstract name. The variable stays in the environment: the broker starts no other

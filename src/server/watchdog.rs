@@ -92,7 +92,7 @@ impl Watchdog {
             let finding = watched.check(counters.turns.get(), wake.wake(), self.owed_max, now);
             let silent_for = now.duration_since(since);
             match finding {
-                Finding::Well => {}
+                Finding::Well | Finding::StillStuck => {}
                 Finding::Moves => tracing::info!(shard, ?silent_for, "the shard turns again"),
                 Finding::Stuck => {
                     tracing::error!(
@@ -102,7 +102,6 @@ impl Watchdog {
                         "a shard is stuck; the service manager's watchdog is not fed"
                     );
                 }
-                Finding::StillStuck => {}
             }
             all_well &= !watched.is_stuck;
         }

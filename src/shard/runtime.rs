@@ -8,6 +8,7 @@ use std::future::Future;
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Once;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -69,7 +70,11 @@ impl ShardRuntime {
             )),
             (_, refused) => {
                 if let Some(error) = refused {
-                    tracing::warn!(%error, "io_uring cannot be had here; using epoll");
+                    // The reason is the machine's, and the same for every shard.
+                    static SAID: Once = Once::new();
+                    SAID.call_once(|| {
+                        tracing::warn!(%error, "io_uring cannot be had here; using epoll");
+                    });
                 }
                 let runtime = RuntimeBuilder::<LegacyDriver>::new().enable_timer().build()?;
                 Ok((ShardRuntime::Epoll(runtime), ActiveDriver::Epoll))

@@ -85,7 +85,7 @@ impl Setup {
         self
     }
 
-    /// Passes a descriptor as systemd passes sockets (sd_listen_fds(3)).
+    /// Passes a descriptor as systemd passes sockets (`sd_listen_fds(3)`).
     pub(crate) fn pass(mut self, descriptor: impl Into<OwnedFd>) -> Setup {
         self.passed.push(Arc::new(descriptor.into()));
         self
@@ -299,9 +299,15 @@ impl Broker {
 
     /// Waits until its log holds `text`.
     pub(crate) fn await_log(&self, text: &str) {
+        self.await_log_times(text, 1);
+    }
+
+    /// Waits until its log holds `text` so many times.
+    pub(crate) fn await_log_times(&self, text: &str, count: usize) {
         let deadline = fanwire::stdx::clock::now() + PATIENCE;
-        while !self.log().contains(text) {
-            assert!(fanwire::stdx::clock::now() < deadline, "never logged: {text}\n{}", self.log());
+        while self.log().matches(text).count() < count {
+            let log = self.log();
+            assert!(fanwire::stdx::clock::now() < deadline, "never logged: {text}\n{log}");
             std::thread::yield_now();
         }
     }

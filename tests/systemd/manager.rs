@@ -1,4 +1,4 @@
-//! A service manager's ear: the socket of sd_notify(3), and one thread of the broker stopped.
+//! A service manager's ear: the socket of `sd_notify(3)`, and one thread of the broker stopped.
 
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};

@@ -41,7 +41,10 @@ impl RingSender {
             .setup_single_issuer()
             .build(entries);
         // Kernels before 6.0 know no single issuer, before 5.19 no cooperative task run.
-        let ring = full.or_else(|_refused| IoUring::new(entries))?;
+        let ring = full.or_else(|_refused| IoUring::new(entries)).map_err(|error| {
+            let text = format!("no io_uring for shards.send = ring ({error}); use auto or direct");
+            std::io::Error::new(error.kind(), text)
+        })?;
         Ok(RingSender { ring, headers: Vec::with_capacity(BATCH_LEN_MAX) })
     }
 
