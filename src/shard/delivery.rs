@@ -57,6 +57,8 @@ pub(super) struct Delivery {
     pub(super) revocations: Vec<(AppIndex, Revocation, u64)>,
     /// What this turn delivered: when its home took the message, and to how many.
     pub(super) delivered: Vec<(u64, u64)>,
+    /// Where an answer's content is put together; empty in between.
+    pub(super) scratch: Vec<u8>,
     pub(super) date: Date,
     pub(super) now: Tick,
 }
@@ -174,8 +176,10 @@ impl Delivery {
             }
             let answer = door.answers.pop_front().expect("looked at above");
             close = !answer.terms.keep_alive;
-            let (date, applications) = (&self.date, &self.applications);
-            connection.outbound.append(|out| respond::write(out, answer, date, applications));
+            let (date, applications, scratch) = (&self.date, &self.applications, &mut self.scratch);
+            connection
+                .outbound
+                .append(|out| respond::write(out, scratch, answer, date, applications));
             wrote = true;
             if close {
                 // A stop may have made this answer the last although more requests came.

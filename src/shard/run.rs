@@ -231,6 +231,7 @@ impl Shard {
             store: seed.store,
             revocations: Vec::new(),
             delivered: Vec::new(),
+            scratch: Vec::new(),
             date: Date::new(time_us / 1_000_000),
             now,
         };

@@ -124,9 +124,8 @@ pub(super) fn is_name(token: &[u8], name: &[u8]) -> bool {
     if token.len() != name.len() {
         return false;
     }
-    let is_word = |a: &[u8; 8], b: &[u8; 8]| {
-        u64::from_ne_bytes(*a) | CASE == u64::from_ne_bytes(*b) | CASE
-    };
+    let is_word =
+        |a: &[u8; 8], b: &[u8; 8]| u64::from_ne_bytes(*a) | CASE == u64::from_ne_bytes(*b) | CASE;
     // The last word may overlap the one before it, so that no rest is left.
     match (token.last_chunk(), name.last_chunk()) {
         (Some(last), Some(name_last)) => {
