@@ -140,8 +140,9 @@ impl Broker {
     ) -> Arc<Message> {
         let (interest, local) = (self.home.interest(found), self.home.local(found));
         let (place, topic) = self.home.place(found, key);
-        let message = self.message(Publication { topic, ..publication }, place, time_us);
-        let message = Arc::new(if interest.len() > 1 { message } else { message.for_one_shard() });
+        let mut message = self.message(Publication { topic, ..publication }, place, time_us);
+        message.set_for_one_shard(interest.len() <= 1);
+        let message = Arc::new(message);
         if let Some(aging) = self.home.keep(place, &message) {
             self.expire_history(aging, time_us);
         }

@@ -219,6 +219,9 @@ impl Default for AppLimits {
     }
 }
 
+/// Up to so many applications are searched one by one.
+const SEARCHED_COUNT_MAX: usize = 4;
+
 /// All applications, swapped whole.
 #[derive(Debug)]
 pub struct Applications {
@@ -276,6 +279,11 @@ impl Applications {
 
     /// The application named `id`.
     pub fn find(&self, id: &str) -> Option<AppIndex> {
+        // Comparing a few names costs less than hashing one.
+        if self.list.len() <= SEARCHED_COUNT_MAX {
+            let found = self.iter().find(|(_, application)| *application.id == *id);
+            return found.map(|(index, _)| index);
+        }
         self.by_id.get(id).copied()
     }
 

@@ -141,11 +141,10 @@ impl Message {
         }
     }
 
-    /// The same, delivered by one shard only: its live delivery keeps no wire form beside it, which
-    /// would be a third of what its history takes.
-    #[must_use]
-    pub fn for_one_shard(self) -> Message {
-        Message { is_for_one_shard: true, ..self }
+    /// Says whether one shard only delivers it: then its live delivery keeps no wire form beside it,
+    /// which would be a third of what its history takes.
+    pub fn set_for_one_shard(&mut self, is_for_one_shard: bool) {
+        self.is_for_one_shard = is_for_one_shard;
     }
 
     /// Whether only one shard delivers it.

@@ -17,20 +17,22 @@ pub(super) fn append_id(out: &mut Vec<u8>, id: MessageId) {
 
 /// Appends a position: `epoch-home.offset` or `sepoch.offset`, in hex.
 pub(super) fn append_position(out: &mut Vec<u8>, position: Position) {
+    let mut text = HexText { bytes: [0; HexText::SIZE_MAX], size: 0 };
     let epoch = u64::from(position.epoch.0);
     match position.lane {
         Lane::Home(home) => {
-            append_hex(out, epoch);
-            out.push(b'-');
-            append_hex(out, u64::from(home.0));
+            text.hex(epoch);
+            text.byte(b'-');
+            text.hex(u64::from(home.0));
         }
         Lane::Store => {
-            out.push(b's');
-            append_hex(out, epoch);
+            text.byte(b's');
+            text.hex(epoch);
         }
     }
-    out.push(b'.');
-    append_hex(out, position.offset);
+    text.byte(b'.');
+    text.hex(position.offset);
+    out.extend_from_slice(&text.bytes[..text.size]);
 }
 
 /// Appends a time in RFC 3339 with milliseconds. Years have four digits up to 9999.
@@ -53,20 +55,38 @@ pub(super) fn append_time(out: &mut Vec<u8>, time: Timestamp) {
     out.extend_from_slice(&text);
 }
 
-/// Without leading zeros.
-fn append_hex(out: &mut Vec<u8>, number: u64) {
-    if number < 10 {
-        // Homes, and offsets of a quiet topic.
-        return out.push(b"0123456789"[number as usize]);
+/// A short text in the making. Digits are stored eight at a time, also where fewer count.
+struct HexText {
+    bytes: [u8; HexText::SIZE_MAX],
+    size: usize,
+}
+
+impl HexText {
+    /// An epoch, a home and an offset with what stands between them, and the overhang of the last.
+    const SIZE_MAX: usize = 8 + 1 + 4 + 1 + 16 + 8;
+
+    fn byte(&mut self, byte: u8) {
+        self.bytes[self.size] = byte;
+        self.size += 1;
     }
-    let (high, low) = (number >> 32, number & 0xffff_ffff);
-    if high > 0 {
-        append_hex(out, high);
-        return out.extend_from_slice(&eight_digits(low));
+
+    /// Without leading zeros.
+    fn hex(&mut self, number: u64) {
+        let (high, low) = (number >> 32, number & 0xffff_ffff);
+        if high > 0 {
+            self.hex(high);
+            return self.digits(low, 0);
+        }
+        // The last digit stays, also of 0.
+        self.digits(low, ((low | 1).leading_zeros() - 32) / 4);
     }
-    // The last digit stays, also of 0.
-    let zero_count = ((low | 1).leading_zeros() - 32) / 4;
-    out.extend_from_slice(&eight_digits(low)[zero_count as usize..]);
+
+    /// The digits of a number below 2^32 but for the first `skipped_count`, at most 7.
+    fn digits(&mut self, number: u64, skipped_count: u32) {
+        let digits = u64::from_be_bytes(eight_digits(number)) << (8 * skipped_count);
+        self.bytes[self.size..][..8].copy_from_slice(&digits.to_be_bytes());
+        self.size += 8 - skipped_count as usize;
+    }
 }
 
 /// The hex digits of a number below 2^32, made side by side in one word.

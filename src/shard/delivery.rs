@@ -60,6 +60,8 @@ pub(super) struct Delivery {
     pub(super) delivered: Vec<(u64, u64, DeliveryDoor)>,
     /// Connections whose sockets take no more.
     pub(super) backlog: Backlog,
+    /// Where an answer's content is put together; empty in between.
+    pub(super) scratch: Vec<u8>,
     pub(super) date: Date,
     pub(super) now: Tick,
 }
@@ -177,8 +179,10 @@ impl Delivery {
             }
             let answer = door.answers.pop_front().expect("looked at above");
             close = !answer.terms.keep_alive;
-            let (date, applications) = (&self.date, &self.applications);
-            connection.outbound.append(|out| respond::write(out, answer, date, applications));
+            let (date, applications, scratch) = (&self.date, &self.applications, &mut self.scratch);
+            connection
+                .outbound
+                .append(|out| respond::write(out, scratch, answer, date, applications));
             wrote = true;
             if close {
                 // A stop may have made this answer the last although more requests came.

@@ -16,9 +16,13 @@ use crate::proto::native;
 /// Header fields.
 pub(super) type Fields<'a> = SmallVec<[(&'static str, &'a str); 3]>;
 
-/// Appends a ready answer.
+/// Size in bytes from which the scratch buffer is given back after an answer.
+const SCRATCH_SIZE_MAX: usize = 16 * 1024;
+
+/// Appends a ready answer. The scratch buffer is left empty.
 pub(super) fn write(
     out: &mut Vec<u8>,
+    scratch: &mut Vec<u8>,
     answer: Answer,
     date: &Date,
     applications: &Arc<Applications>,
@@ -27,7 +31,9 @@ pub(super) fn write(
         AnswerBody::Ready(bytes) => out.extend_from_slice(&bytes),
         AnswerBody::Publishes(publishes) => {
             let fields = cors_fields(answer.cors, applications);
-            write_publishes(out, &publishes, answer.terms, date, &fields);
+            write_publishes(out, scratch, &publishes, answer.terms, date, &fields);
+            scratch.clear();
+            scratch.shrink_to(SCRATCH_SIZE_MAX);
         }
         AnswerBody::History(history) => {
             let fields = cors_fields(answer.cors, applications);
@@ -77,13 +83,13 @@ pub(super) fn with_fields<'o>(
 
 fn write_publishes(
     out: &mut Vec<u8>,
+    body: &mut Vec<u8>,
     publishes: &Publishes,
     terms: Terms,
     date: &Date,
     fields: &[(&'static str, &str)],
 ) {
     let refused = publishes.outcomes.iter().flatten().find_map(|outcome| outcome.as_ref().err());
-    let mut body = Vec::with_capacity(128 * publishes.outcomes.len());
     match (publishes.dialect, refused) {
         (PublishDialect::Single | PublishDialect::Simple, Some(refusal)) => {
             let refused = Refused::new(*refusal, "the message was not published; send it again");
@@ -93,10 +99,10 @@ fn write_publishes(
             let response = Response::start(out, StatusCode::OK, terms, date);
             return with_fields(response, fields).finish("text/plain;charset=utf-8", b"ok");
         }
-        (PublishDialect::Single, None) => append_outcomes(&mut body, publishes),
+        (PublishDialect::Single, None) => append_outcomes(body, publishes),
         (PublishDialect::Batch, _) => {
             body.extend_from_slice(b"{\"results\":[");
-            append_outcomes(&mut body, publishes);
+            append_outcomes(body, publishes);
             body.extend_from_slice(b"]}");
         }
     }
@@ -112,7 +118,7 @@ fn write_publishes(
     if let Some(seconds) = retry {
         response = response.header_number("Retry-After", u64::from(seconds));
     }
-    response.finish("application/json", &body);
+    response.finish("application/json", body);
 }
 
 fn append_outcomes(body: &mut Vec<u8>, publishes: &Publishes) {

@@ -243,6 +243,7 @@ impl Shard {
             revocations: Vec::new(),
             delivered: Vec::new(),
             backlog: Backlog::default(),
+            scratch: Vec::new(),
             date: Date::new(time_us / 1_000_000),
             now,
         };
@@ -459,10 +460,11 @@ impl Shard {
     /// How long the shard may park, now that its turn is over.
     fn wait(&self) -> Duration {
         let now = self.ended;
+        // The wheel is coarse: the turn's own duration does not count.
         let timer = self
             .wheel
             .next_due()
-            .map(|due| Duration::from_millis(u64::from(due.since_ms(self.clock.tick_at(now)))));
+            .map(|due| Duration::from_millis(u64::from(due.since_ms(self.delivery.now))));
         let delay_max = self.delivery.options.turn.flush_delay_max;
         let until = |at: Instant| at.saturating_duration_since(now);
         let deliver = self.deliver_since.map(|since| until(since + delay_max));

@@ -203,7 +203,7 @@ impl Decoder {
             }
             _ => {}
         }
-        let Some(head_size) = read_head(&mut scratch.index, rest, limits)? else {
+        let Some((head_size, target)) = read_head(&mut scratch.index, rest, limits)? else {
             let bytes = rest.to_vec();
             self.state = State::Head(Box::new(PartialHead { bytes, blank_lines_count }));
             return Ok((input.len(), Decoded::NeedMore));
@@ -217,12 +217,15 @@ impl Decoder {
         let before_body = input.len() - rest.len();
         match body_size {
             Some(body_size) => {
-                let request = Request::new(head, &scratch.index, &rest[..body_size]);
+                let index = &scratch.index;
+                let body = &rest[..body_size];
+                let request =
+                    Request { head: index.head_of(head, target), body, head_bytes: head, index };
                 check_in(&request.head, admit)?;
                 Ok(self.finish(before_body + body_size, request))
             }
             None => {
-                let limit = check_in(&scratch.index.head(head), admit)?;
+                let limit = check_in(&scratch.index.head_of(head, target), admit)?;
                 self.await_body(head.to_vec(), limit, rest, before_body, scratch)
             }
         }
@@ -300,6 +303,7 @@ impl Decoder {
         Ok(self.finish(taken, Request::new(head, &body.index, content)))
     }
 
+    #[inline]
     fn finish<'a>(&mut self, consumed: usize, request: Request<'a>) -> (usize, Decoded<'a>) {
         if request.head.keep_alive {
             self.state = State::default();
@@ -308,17 +312,22 @@ impl Decoder {
     }
 }
 
-/// Reads the head that `bytes` begin with into `index`; its size, `None` while it is not whole.
-fn read_head(index: &mut Index, bytes: &[u8], limits: &Limits) -> Result<Option<usize>, Refused> {
-    if let Some(size) = index.read_sound(bytes, limits) {
-        return Ok(Some(size));
+/// Reads the head that `bytes` begin with into `index`; its size and its target, `None` while it is
+/// not whole.
+fn read_head<'a>(
+    index: &mut Index,
+    bytes: &'a [u8],
+    limits: &Limits,
+) -> Result<Option<(usize, &'a str)>, Refused> {
+    if let Some(sound) = index.read_sound(bytes, limits) {
+        return Ok(Some(sound));
     }
     if bytes == b"\r" {
         return Ok(None);
     }
     let Some(size) = scan::head_size(bytes, 0, limits)? else { return Ok(None) };
     index.read(&bytes[..size], limits)?;
-    Ok(Some(size))
+    Ok(Some((size, index.target(bytes))))
 }
 
 /// Has a request admitted whose head is whole.

@@ -124,13 +124,16 @@ pub(super) fn is_name(token: &[u8], name: &[u8]) -> bool {
     if token.len() != name.len() {
         return false;
     }
-    let (words, rest) = token.as_chunks::<8>();
-    let (name_words, name_rest) = name.as_chunks::<8>();
-    let is_word = |(a, b): (&[u8; 8], &[u8; 8])| {
-        u64::from_ne_bytes(*a) | CASE == u64::from_ne_bytes(*b) | CASE
-    };
-    words.iter().zip(name_words).all(is_word)
-        && rest.iter().zip(name_rest).all(|(a, b)| a | 0x20 == b | 0x20)
+    let is_word =
+        |a: &[u8; 8], b: &[u8; 8]| u64::from_ne_bytes(*a) | CASE == u64::from_ne_bytes(*b) | CASE;
+    // The last word may overlap the one before it, so that no rest is left.
+    match (token.last_chunk(), name.last_chunk()) {
+        (Some(last), Some(name_last)) => {
+            let words = token.as_chunks().0.iter().zip(name.as_chunks().0);
+            is_word(last, name_last) && { words }.all(|(a, b)| is_word(a, b))
+        }
+        _ => token.iter().zip(name).all(|(a, b)| a | 0x20 == b | 0x20),
+    }
 }
 
 /// Keeps a field of which a second one, even an equal one, makes the message ambiguous.

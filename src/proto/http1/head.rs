@@ -78,8 +78,12 @@ impl Default for Index {
 
 impl Index {
     /// Reads the head that `bytes` begin with, if it is there whole and nothing is wrong with it;
-    /// its size. In all other cases `scan` and `read` say what is the matter.
-    pub(super) fn read_sound(&mut self, bytes: &[u8], limits: &Limits) -> Option<usize> {
+    /// its size and its target. In all other cases `scan` and `read` say what is the matter.
+    pub(super) fn read_sound<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        limits: &Limits,
+    ) -> Option<(usize, &'a str)> {
         let mut headers = [const { MaybeUninit::uninit() }; HEADERS_COUNT_MAX];
         let mut request = httparse::Request::new(&mut []);
         let window = &bytes[..bytes.len().min(scan::line_size_max(limits))];
@@ -95,8 +99,9 @@ impl Index {
         }
         let line = target::request_line(&request, limits).ok()?;
         let facts = framing::facts(&line, request.headers).ok()?;
+        let target = line.target;
         self.keep(head, line, facts, request.headers);
-        Some(size)
+        Some((size, target))
     }
 
     /// Reads a whole head, through its empty line. On an error the index is as before.
@@ -131,6 +136,7 @@ impl Index {
         self.method = line.method;
         self.version = line.version;
         self.facts = facts;
+        // From here on every offset into the head is known to fit.
         self.head_size = offset(bytes.len());
         self.fields_count = 0;
         self.name_sizes = NameSizes::default();
@@ -154,7 +160,16 @@ impl Index {
 
     /// The head that `bytes`, which it was read from, start with.
     pub(super) fn head<'a>(&'a self, bytes: &'a [u8]) -> Head<'a> {
-        let target = text(bytes, self.target);
+        self.head_of(bytes, self.target(bytes))
+    }
+
+    /// The request target in the bytes that the head was read from.
+    pub(super) fn target<'a>(&self, bytes: &'a [u8]) -> &'a str {
+        text(bytes, self.target)
+    }
+
+    /// The head where its target is at hand, which spares checking that it is ASCII.
+    pub(super) fn head_of<'a>(&'a self, bytes: &'a [u8], target: &'a str) -> Head<'a> {
         // Both are parts of the target, so they need no check of their own.
         let part = |span: Span| {
             let start = usize::from(span.start).saturating_sub(usize::from(self.target.start));
@@ -335,7 +350,9 @@ fn span_of(bytes: &[u8], part: &[u8]) -> Span {
         return Span::default();
     }
     let start = part.as_ptr().addr() - bytes.as_ptr().addr();
-    Span { start: offset(start), size: offset(part.len()) }
+    debug_assert!(start + part.len() <= bytes.len() && bytes.len() <= usize::from(u16::MAX));
+    #[expect(clippy::cast_possible_truncation, reason = "parts of what `offset` has taken")]
+    Span { start: start as u16, size: part.len() as u16 }
 }
 
 fn offset(size: usize) -> u16 {

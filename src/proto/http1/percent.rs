@@ -82,12 +82,10 @@ pub fn split_at_byte(text: &str, byte: u8) -> Option<(&str, &str)> {
 }
 
 fn decode(text: &str, plus_is_space: bool) -> Result<Cow<'_, str>, BadEncoding> {
-    let is_encoded = |byte: u8| byte == b'%' || (plus_is_space && byte == b'+');
-    // Without a way out, so that several bytes are looked at in one step; few texts have any.
-    if !text.bytes().fold(false, |any, byte| any | is_encoded(byte)) {
+    let is_encoded = |byte: &u8| *byte == b'%' || (plus_is_space && *byte == b'+');
+    let Some(plain_size) = text.as_bytes().iter().position(is_encoded) else {
         return Ok(Cow::Borrowed(text));
-    }
-    let plain_size = text.bytes().take_while(|byte| !is_encoded(*byte)).count();
+    };
     let (plain, mut rest) = text.as_bytes().split_at(plain_size);
     let mut decoded = Vec::with_capacity(text.len());
     decoded.extend_from_slice(plain);

@@ -32,10 +32,8 @@ fn first_to_escape(text: &[u8]) -> Option<usize> {
     let is_plain = |step: &&[u8]| !step.iter().fold(false, |any, byte| any | must_escape(*byte));
     let plain_size = text.chunks_exact(STEP_SIZE).take_while(is_plain).count() * STEP_SIZE;
     let rest = &text[plain_size..];
-    if !rest.iter().fold(false, |any, byte| any | must_escape(*byte)) {
-        return None;
-    }
-    Some(plain_size + rest.iter().take_while(|byte| !must_escape(**byte)).count())
+    let place = rest.iter().position(|byte| must_escape(*byte))?;
+    Some(plain_size + place)
 }
 
 fn must_escape(byte: u8) -> bool {

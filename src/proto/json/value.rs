@@ -228,6 +228,9 @@ fn position(text: &str, marks: &[Mark]) -> usize {
 /// A text up to the blanks that it ends with: between a value and the next mark there is nothing
 /// else.
 fn before_blanks(text: &str) -> &str {
+    if text.as_bytes().last().is_none_or(|byte| !is_blank(*byte)) {
+        return text;
+    }
     let blank_count = text.bytes().rev().take_while(|byte| is_blank(*byte)).count();
     &text[..text.len() - blank_count]
 }

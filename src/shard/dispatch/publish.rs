@@ -182,7 +182,7 @@ impl Shard {
         let Door::Http(door) = &mut connection.door else { return None };
         let first_ticket = door.next_ticket;
         door.next_ticket = first_ticket.wrapping_add(count);
-        let outcomes = (0..count).map(|_| None).collect::<SmallVec<_>>();
+        let outcomes = SmallVec::from_elem(None, count as usize);
         let publishes = Publishes { dialect, first_ticket, missing: count, outcomes };
         door.answers.push_back(Answer {
             terms: exchange.terms,

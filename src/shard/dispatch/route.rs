@@ -204,22 +204,12 @@ impl<'a> Methods<'a> {
 
 /// Finds the route.
 pub(super) fn route<'a>(head: &Head<'a>) -> Routed<'a> {
-    let methods = match head.path {
-        "*" => return Routed::Options(None, "GET, HEAD, POST, DELETE, OPTIONS"),
-        "/" => root(head.query),
-        "/subscribe" => Methods::get(Route::SimplePoll),
-        "/publish" => Methods::post(Route::SimplePublish),
-        "/metrics" => Methods::get(Route::Metrics),
-        "/health/live" | "/api/health/status" => Methods::get(Route::Live),
-        "/health/ready" => Methods::get(Route::Ready),
-        "/openapi.json" => Methods::get(Route::OpenApi),
-        path => {
-            let Some(found) = application_route(path) else {
-                let detail = "see /openapi.json for the routes there are";
-                return Routed::Refused(Refused::new(Refusal::UnknownRoute, detail), "");
-            };
-            found
-        }
+    if head.path == "*" {
+        return Routed::Options(None, "GET, HEAD, POST, DELETE, OPTIONS");
+    }
+    let Some(methods) = methods(head) else {
+        let detail = "see /openapi.json for the routes there are";
+        return Routed::Refused(Refused::new(Refusal::UnknownRoute, detail), "");
     };
     let allow = methods.allow();
     let found = match *head.method {
@@ -239,6 +229,23 @@ pub(super) fn route<'a>(head: &Head<'a>) -> Routed<'a> {
             allow,
         ),
     }
+}
+
+fn methods<'a>(head: &Head<'a>) -> Option<Methods<'a>> {
+    // Nearly all requests; the other paths need not be looked at for them.
+    if head.path.starts_with("/v1/") {
+        return application_route(head.path);
+    }
+    Some(match head.path {
+        "/" => root(head.query),
+        "/subscribe" => Methods::get(Route::SimplePoll),
+        "/publish" => Methods::post(Route::SimplePublish),
+        "/metrics" => Methods::get(Route::Metrics),
+        "/health/live" | "/api/health/status" => Methods::get(Route::Live),
+        "/health/ready" => Methods::get(Route::Ready),
+        "/openapi.json" => Methods::get(Route::OpenApi),
+        path => return application_route(path),
+    })
 }
 
 fn root(query: &str) -> Methods<'_> {
