@@ -143,7 +143,7 @@ impl Broker {
         let message = self.message(Publication { topic, ..publication }, place, time_us);
         let message = Arc::new(if interest.len() > 1 { message } else { message.for_one_shard() });
         if let Some(aging) = self.home.keep(place, &message) {
-            self.expire_history(aging, time_us);
+            self.watch_history(aging, time_us);
         }
         self.hand_to(interest, local, &message, outlet);
         message
@@ -158,7 +158,7 @@ impl Broker {
         outlet: &mut impl Outlet,
     ) {
         if let Some(aging) = self.home.keep(place, message) {
-            self.expire_history(aging, self.time_us);
+            self.watch_history(aging, self.time_us);
         }
         let found = self.home.find(key);
         self.hand_to(self.home.interest(found), self.home.local(found), message, outlet);

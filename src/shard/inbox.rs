@@ -11,6 +11,8 @@ impl Shard {
         for _ in 0..BATCHES_PER_TURN_MAX {
             let Some(batch) = self.delivery.port.receive() else { return };
             self.delivery.counters().mesh_batches_received.increment();
+            // It may name applications that only its sender has taken over so far.
+            self.take_reload();
             for parcel in batch.parcels {
                 self.broker.receive(batch.from, parcel, self.time_us, &mut self.delivery);
             }

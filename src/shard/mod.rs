@@ -12,6 +12,7 @@
 
 mod answer;
 mod connection;
+mod control;
 mod delivery;
 mod dispatch;
 mod draining;
@@ -28,6 +29,7 @@ mod polling;
 mod rates;
 mod read;
 mod readiness;
+mod reload;
 mod report;
 mod respond;
 mod run;
@@ -37,8 +39,10 @@ mod tell;
 mod timers;
 mod verifying;
 
+pub use control::{Control, Stage};
 pub use listener::{Listener, somaxconn};
 pub use options::Options;
 pub use rates::Rates;
-pub use run::{Control, Shard, ShardSeed, Stage};
+pub use reload::Snapshot;
+pub use run::{Shard, ShardSeed};
 pub use runtime::ActiveDriver;

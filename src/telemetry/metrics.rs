@@ -120,8 +120,9 @@ fn publishes(page: &mut Exposition<'_>, shards: &[ShardCounters], applications: 
     let help = "Accepted publishes by application and dialect.";
     let mut family = page.family("fanwire_publishes_total", Kind::Counter, help);
     // An application id never is empty, so the last entry's label cannot be one's name.
-    let names = applications.iter().map(|(_, app)| &*app.id).chain([""]);
-    for (index, name) in names.enumerate() {
+    let last = shards.first().map_or(0, |shard| shard.publishes().len().saturating_sub(1));
+    let names = applications.iter().map(|(_, app)| &*app.id).take(last).enumerate();
+    for (index, name) in names.chain([(last, "")]) {
         for door in PublishDoor::ALL {
             let count = |app: &PublishCounters| app[door as usize].get();
             let total = sum(shards, |shard| shard.publishes().get(index).map_or(0, count));

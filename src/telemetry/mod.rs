@@ -15,7 +15,7 @@ pub mod store;
 
 pub use counters::{Door, PublishDoor, ShardCounters};
 pub use histogram::Histogram;
-pub use log::{LogFormat, LogOptions};
+pub use log::{LogFormat, LogLevel, LogOptions};
 pub use metrics::render;
 pub use process::ProcessStats;
 pub use rate_limit::RateLimit;

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -39,6 +39,7 @@ pub(crate) struct Setup {
     listen: String,
     variables: Vec<(String, String)>,
     config: Option<String>,
+    config_path: Option<PathBuf>,
     file_size_max: Option<u64>,
 }
 
@@ -49,6 +50,7 @@ impl Setup {
             listen: "127.0.0.1:0".to_owned(),
             variables: Vec::new(),
             config: None,
+            config_path: None,
             file_size_max: None,
         }
     }
@@ -61,6 +63,12 @@ impl Setup {
 
     pub(crate) fn config(mut self, text: &str) -> Setup {
         self.config = Some(text.to_owned());
+        self
+    }
+
+    /// Has it read a file that the test keeps, and may change under it.
+    pub(crate) fn config_path(mut self, path: &Path) -> Setup {
+        self.config_path = Some(path.to_owned());
         self
     }
 
@@ -102,8 +110,9 @@ impl Setup {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        if let Some(config) = &config {
-            command.arg("--config").arg(&config.path);
+        let path = config.as_ref().map(|config| &config.path).or(self.config_path.as_ref());
+        if let Some(path) = path {
+            command.arg("--config").arg(path);
         }
         let child = command.spawn().expect("the binary runs");
         Broker::watch(child, self.variant)
@@ -293,13 +302,14 @@ pub(crate) fn on_each_with(configure: impl Fn(Setup) -> Setup, test: impl Fn(&Br
     }
 }
 
-/// A configuration file that lives as long as the start.
-struct ConfigFile {
-    path: PathBuf,
+/// A configuration file that lives as long as this does.
+#[derive(Debug)]
+pub(crate) struct ConfigFile {
+    pub(crate) path: PathBuf,
 }
 
 impl ConfigFile {
-    fn write(text: &str) -> ConfigFile {
+    pub(crate) fn write(text: &str) -> ConfigFile {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("fanwire-{}-{number}.toml", std::process::id());

@@ -1,14 +1,15 @@
 //! The command line: what can be typed (`args`), and the commands that speak to a running broker
 //! (`publish`, `subscribe`, over a `connection`); what makes tokens (`token`) and says why they hold or
-//! not (`explain`, `explain_topic`) needs the configuration alone.
+//! not (`explain`, `explain_topic`), or compares two configurations (`diff`), needs the configuration alone.
 
 mod args;
 mod connection;
+mod diff;
 mod explain;
 mod explain_topic;
 mod publish;
 mod subscribe;
 mod token;
 
-pub use args::{Action, CommandLine, Options, environment, parse, run};
+pub use args::{Action, CommandLine, Options, Reread, environment, parse, run};
 pub use connection::Streams;

@@ -2,7 +2,8 @@
 
 use http::StatusCode;
 
-use super::super::run::{Shard, Stage};
+use super::super::control::Stage;
+use super::super::run::Shard;
 use super::http::Exchange;
 use crate::proto::http1::Response;
 use crate::telemetry::{self, ProcessStats};
