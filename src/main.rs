@@ -4,7 +4,8 @@ use std::io;
 use std::process::ExitCode;
 
 use fanwire::config::Loaded;
-use fanwire::server::{self, cli};
+use fanwire::server;
+use fanwire::server::cli::{self, Reread};
 use fanwire::telemetry::log;
 
 #[global_allocator]
@@ -23,10 +24,10 @@ fn main() -> ExitCode {
     cli::run(&action, cli::environment(), &mut streams, serve)
 }
 
-fn serve(loaded: Loaded) -> ExitCode {
-    let settings = loaded.settings;
-    log::install(settings.log).expect("no other subscriber was installed before");
-    match server::serve(settings) {
+fn serve(loaded: Loaded, reread: Reread) -> ExitCode {
+    let log = loaded.settings.log;
+    let log_level = log::install(log).expect("no other subscriber was installed before");
+    match server::serve(loaded, reread, log_level) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");

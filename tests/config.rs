@@ -80,6 +80,7 @@ fn assert_default(settings: &Settings) {
         shard_count: None,
         pin: true,
         huge_pages: false,
+        steer_by_cpu: false,
     };
     assert_eq!(settings.server, server);
     let admin =

@@ -68,7 +68,7 @@ impl Reader {
             // Nobody may listen any more.
             let _ = changed.send(());
         };
-        let board = start(&sources, options, parse, wake).expect("the sources are good");
+        let board = start(&sources, None, options, parse, wake).expect("the sources are good");
         Reader { board, changes }
     }
 
@@ -127,7 +127,8 @@ fn logged() -> String {
     let log = LOG.get_or_init(|| {
         let lines = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&lines);
-        let subscriber = log::subscriber(LogOptions::default(), move || Sink(Arc::clone(&sink)));
+        let writer = move || Sink(Arc::clone(&sink));
+        let (subscriber, _level) = log::subscriber(LogOptions::default(), writer);
         tracing::subscriber::set_global_default(subscriber).expect("the first and only log");
         lines
     });
@@ -321,7 +322,7 @@ fn names_of_private_addresses_are_not_connected_to() {
 fn forbidden_sources_are_refused_at_the_start() {
     let refused = |uri: &str, allow_private| {
         let sources = [KeySetSource { uri: Box::from(uri), allow_private }];
-        start(&sources, options(), parse, || {}).expect_err("forbidden")
+        start(&sources, None, options(), parse, || {}).expect_err("forbidden")
     };
     for (uri, allow_private) in [
         ("http://a.example/?SECRET", false),
@@ -333,7 +334,7 @@ fn forbidden_sources_are_refused_at_the_start() {
         assert_eq!(error.kind(), ErrorKind::InvalidInput, "{uri}: {error}");
         assert!(!error.to_string().contains("SECRET"), "{error}");
     }
-    let none = start(&[], options(), parse, || {}).expect("nothing to do");
+    let none = start(&[], None, options(), parse, || {}).expect("nothing to do");
     assert!(none.is_empty());
 }
 

@@ -177,6 +177,24 @@ impl Authenticator {
         }
     }
 
+    /// Takes over the keys of other applications: tokens that were verified before are forgotten where
+    /// `is_changed`, and are judged again when they come again.
+    pub fn set_ring(&mut self, ring: Arc<KeyRing>, is_changed: impl Fn(AppIndex) -> bool) {
+        self.ring = ring;
+        self.cache.forget(|app, _, _| is_changed(app));
+    }
+
+    /// Forgets every key set, and the tokens that were verified with one: their places mean others now.
+    pub fn forget_key_sets(&mut self) {
+        self.key_sets.clear();
+        self.cache.forget(|_, _, key_set| key_set.is_some());
+    }
+
+    /// Whether this is whom an open application lets in without a credential.
+    pub fn is_everyone(&self, identity: &Arc<Identity>) -> bool {
+        Arc::ptr_eq(&self.everyone.0, identity)
+    }
+
     /// Refuses, until `until_s` (Unix seconds, not included), tokens of `app` that `revocation`
     /// names, at the next [`recognize`](Authenticator::recognize) already. Connections that stand are
     /// the shard's to end.

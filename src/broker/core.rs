@@ -115,8 +115,8 @@ pub(super) enum Timer {
     MemberGone(TopicKey, Arc<str>),
     /// The number of a watched topic's members may be told again.
     Count(TopicKey),
-    /// A topic's oldest message has met its age limit.
-    HistoryAge(Key),
+    /// A topic's oldest message has met its age limit, if the watch of this number is still on.
+    HistoryAge(Key, u32),
 }
 
 impl Broker {
@@ -340,17 +340,25 @@ impl Broker {
                     self.tell_leave(&key, &subject, time_us, outlet);
                 }
                 Some(Timer::Count(key)) => self.tell_count_again(&key, time_us, outlet),
-                Some(Timer::HistoryAge(history)) => self.expire_history(history, time_us),
+                Some(Timer::HistoryAge(history, watch)) => {
+                    self.expire_history(history, watch, time_us);
+                }
                 None => break,
             }
         }
     }
 
+    /// Looks at a history's age from now on, and no more as it did before.
+    pub(super) fn watch_history(&mut self, history: Key, time_us: u64) {
+        let watch = self.home.begin_watch(history);
+        self.expire_history(history, watch, time_us);
+    }
+
     /// Looks at a history's age now, and again when its next message is due.
-    pub(super) fn expire_history(&mut self, history: Key, time_us: u64) {
-        if let Some(due_us) = self.home.expire(history, time_us) {
+    fn expire_history(&mut self, history: Key, watch: u32, time_us: u64) {
+        if let Some(due_us) = self.home.expire(history, watch, time_us) {
             let delay_us = due_us.saturating_sub(time_us).max(HISTORY_AGE_INTERVAL_US);
-            self.timers.schedule(time_us, delay_us, Timer::HistoryAge(history));
+            self.timers.schedule(time_us, delay_us, Timer::HistoryAge(history, watch));
         }
     }
 

@@ -24,6 +24,8 @@ const ORDER_LEN_KEPT: u64 = 1024;
 #[derive(Debug)]
 pub(super) struct TopicHistory {
     limits: HistoryLimits,
+    /// Which timer watches its age; those of other numbers are no longer meant.
+    watch: u32,
     messages: VecDeque<Arc<Message>>,
     payload_size: usize,
     /// Some message has had an expiry; without any, messages need not be looked at to be counted.
@@ -78,6 +80,7 @@ impl Histories {
         let messages = VecDeque::new();
         self.topics.insert(TopicHistory {
             limits,
+            watch: 0,
             messages,
             payload_size: 0,
             has_expiring: false,
@@ -108,13 +111,27 @@ impl Histories {
         self.order.push_back((topic, message.position.offset));
         self.size += message.size();
         self.stats.count += 1;
-        while kept.is_over()
-            && let Some(size) = kept.drop_oldest(time_us)
-        {
-            self.size -= size;
-            self.stats.count -= 1;
-            self.stats.dropped_by_limit += 1;
+        fit_limits(kept, &mut self.size, &mut self.stats, time_us);
+        self.fit_budget(time_us);
+        self.forget_stale_order();
+        is_only
+    }
+
+    /// Changes a topic's limits, and lets go what is over them.
+    pub(super) fn set_limits(&mut self, topic: Key, limits: HistoryLimits, time_us: u64) {
+        if let Some(kept) = self.topics.get_mut(topic) {
+            kept.limits = limits;
+            fit_limits(kept, &mut self.size, &mut self.stats, time_us);
         }
+    }
+
+    /// Changes the budget, and lets go what is over it: in one go, about 0.1 µs per message.
+    pub(super) fn set_size_max(&mut self, size_max: usize, time_us: u64) {
+        self.size_max = size_max;
+        self.fit_budget(time_us);
+    }
+
+    fn fit_budget(&mut self, time_us: u64) {
         while self.size > self.size_max
             && let Some((oldest, offset)) = self.order.pop_front()
         {
@@ -123,8 +140,19 @@ impl Histories {
                 self.stats.dropped_by_budget += 1;
             }
         }
-        self.forget_stale_order();
-        is_only
+    }
+
+    /// Begins to watch a topic's age by a new timer, of this number; the one before is off.
+    pub(super) fn begin_watch(&mut self, topic: Key) -> u32 {
+        self.topics.get_mut(topic).map_or(0, |kept| {
+            kept.watch = kept.watch.wrapping_add(1);
+            kept.watch
+        })
+    }
+
+    /// Whether the timer of this number is the one that watches.
+    pub(super) fn is_watched_by(&self, topic: Key, watch: u32) -> bool {
+        self.topics.get(topic).is_some_and(|kept| kept.watch == watch)
     }
 
     /// Lets go what is over its age limit; when the next message will be, on the caller's clock.
@@ -175,6 +203,17 @@ impl Histories {
         self.order.retain(|(topic, offset)| {
             topics.get(*topic).and_then(TopicHistory::first).is_some_and(|first| first <= *offset)
         });
+    }
+}
+
+/// Lets go what of a topic is over its limits.
+fn fit_limits(kept: &mut TopicHistory, size: &mut usize, stats: &mut HistoryStats, time_us: u64) {
+    while kept.is_over()
+        && let Some(dropped_size) = kept.drop_oldest(time_us)
+    {
+        *size -= dropped_size;
+        stats.count -= 1;
+        stats.dropped_by_limit += 1;
     }
 }
 
@@ -338,6 +377,35 @@ mod tests {
         assert_eq!((offsets(&page), page.lost_through), (vec![30], 20));
         assert_eq!(histories.expire(topic, 1_030), None);
         assert!(histories.is_empty(topic));
+    }
+
+    #[test]
+    fn smaller_limits_and_a_smaller_budget_let_go_at_once_what_is_over_them() {
+        let one = message(1, None).size();
+        let mut histories = Histories::new(1 << 20);
+        let a = filled(&mut histories, limits(10), &[1, 3, 5]);
+        let b = filled(&mut histories, limits(10), &[2, 4]);
+        let kept = |histories: &Histories, topic| {
+            let page = histories.page(&[Some(topic)], &wanted(Span::After(0), 9), 5, 0);
+            (offsets(&page), page.lost_through)
+        };
+        histories.set_limits(a, limits(2), 0);
+        assert_eq!(kept(&histories, a), (vec![3, 5], 1));
+        histories.set_size_max(2 * one, 0);
+        assert_eq!((kept(&histories, a), kept(&histories, b)), ((vec![5], 3), (vec![4], 2)));
+        histories.set_limits(a, limits(10), 0);
+        histories.set_size_max(1 << 20, 0);
+        histories.append(a, &message(6, None), 0);
+        assert_eq!(kept(&histories, a), (vec![5, 6], 3));
+    }
+
+    #[test]
+    fn only_the_last_watch_counts() {
+        let mut histories = Histories::new(1 << 20);
+        let topic = histories.open(limits(1), 0);
+        let first = histories.begin_watch(topic);
+        let second = histories.begin_watch(topic);
+        assert!(!histories.is_watched_by(topic, first) && histories.is_watched_by(topic, second));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use super::history::{Histories, HistoryStats};
 use crate::model::application::{AppIndex, Applications};
-use crate::model::family::FamilyIndex;
+use crate::model::family::{FamilyIndex, HistoryLimits};
 use crate::model::message::Message;
 use crate::model::shard::{ShardIndex, ShardSet};
 use crate::model::store::{Page, Wanted};
@@ -205,9 +205,63 @@ impl Home {
         self.histories.append(history, message, message.time_us).then_some(history)
     }
 
-    /// Lets go what is over its age; when this history is to be looked at again.
-    pub(super) fn expire(&mut self, history: Key, time_us: u64) -> Option<u64> {
+    /// Begins a watch over a history's age, in place of the one before.
+    pub(super) fn begin_watch(&mut self, history: Key) -> u32 {
+        self.histories.begin_watch(history)
+    }
+
+    /// Lets go what is over its age; when this history is to be looked at again. Nothing if the watch is
+    /// over.
+    pub(super) fn expire(&mut self, history: Key, watch: u32, time_us: u64) -> Option<u64> {
+        if !self.histories.is_watched_by(history, watch) {
+            return None;
+        }
         self.histories.expire(history, time_us)
+    }
+
+    /// Changes how much memory the topics' histories share.
+    pub(super) fn set_history_size_max(&mut self, size_max: usize, time_us: u64) {
+        self.histories.set_size_max(size_max, time_us);
+    }
+
+    /// Takes over other applications, and for the topics of those that `is_changed` what is kept of
+    /// them; the histories whose ages are to be watched anew. What was kept of a topic that keeps
+    /// nothing any more is gone; one that begins to keep has lost everything before.
+    pub(super) fn set_applications(
+        &mut self,
+        applications: Arc<Applications>,
+        is_changed: impl Fn(AppIndex) -> bool,
+        time_us: u64,
+    ) -> Vec<Key> {
+        self.applications = applications;
+        let mut aging = Vec::new();
+        for (key, found) in &self.by_name {
+            let Some(topic) = self.topics.get_mut(*found) else { continue };
+            if !is_changed(key.app) {
+                continue;
+            }
+            let application = self.applications.get(key.app);
+            topic.family = application.family_of(&key.name);
+            let limits = application.family(topic.family).history;
+            let keeps = keeps_history(&self.applications, key, limits);
+            topic.history = match (topic.history, keeps) {
+                (None, false) => None,
+                (None, true) => Some(self.histories.open(limits, topic.last_offset)),
+                (Some(history), false) => {
+                    self.histories.close(history);
+                    None
+                }
+                (Some(history), true) => {
+                    self.histories.set_limits(history, limits, time_us);
+                    aging.push(history);
+                    Some(history)
+                }
+            };
+        }
+        // Those that keep nothing any more may go now.
+        self.idle_kept_count = 0;
+        self.forget_idle_topics();
+        aging
     }
 
     /// A page of what is kept here of topics of one lane.
@@ -245,7 +299,7 @@ impl Home {
         let index = application.family_of(&topic.name);
         let family = application.family(index);
         let floor = if family.durable { self.store.floor } else { self.own.floor };
-        let keeps = family.history.keeps() && topic.name.class() != TopicClass::Private;
+        let keeps = keeps_history(&self.applications, topic, family.history);
         let found = self.topics.insert(HomeTopic {
             name: topic.name.clone(),
             interest: ShardSet::default(),
@@ -286,11 +340,18 @@ impl Home {
     }
 }
 
+/// Whether anything is kept of a topic. Nothing is of an application that was removed.
+fn keeps_history(applications: &Applications, topic: &TopicKey, limits: HistoryLimits) -> bool {
+    limits.keeps()
+        && topic.name.class() != TopicClass::Private
+        && !applications.is_removed(topic.app)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::application::Application;
-    use crate::model::family::{Family, HistoryLimits};
+    use crate::model::family::Family;
 
     fn home(idle_topics_max: usize) -> Home {
         let family = Family { history: HistoryLimits::NONE, ..Family::default() };

@@ -31,6 +31,7 @@ mod pages;
 mod parcel;
 mod publishing;
 mod reading;
+mod reload;
 mod repeats;
 mod session;
 #[cfg(test)]

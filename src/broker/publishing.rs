@@ -144,7 +144,7 @@ impl Broker {
         message.set_for_one_shard(interest.len() <= 1);
         let message = Arc::new(message);
         if let Some(aging) = self.home.keep(place, &message) {
-            self.expire_history(aging, time_us);
+            self.watch_history(aging, time_us);
         }
         self.hand_to(interest, local, &message, outlet);
         message
@@ -159,7 +159,7 @@ impl Broker {
         outlet: &mut impl Outlet,
     ) {
         if let Some(aging) = self.home.keep(place, message) {
-            self.expire_history(aging, self.time_us);
+            self.watch_history(aging, self.time_us);
         }
         let found = self.home.find(key);
         self.hand_to(self.home.interest(found), self.home.local(found), message, outlet);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::environment;
-use super::key::{Key, Kind};
+use super::key::{Key, Kind, live};
 use super::load::ReadFile;
 use super::secret;
 use super::values::Values;
@@ -16,7 +16,7 @@ use crate::model::rights::{self, Manage, Rights};
 const KEYS_MAX: usize = 64;
 const RIGHTS: [&str; 3] = ["subscribe", "publish", "admin"];
 
-pub(super) const KEYS: &[Key] = &[
+pub(super) const KEYS: &[Key] = &live([
     Key::without_default(
         "applications[].keys",
         Kind::Tables,
@@ -43,7 +43,7 @@ pub(super) const KEYS: &[Key] = &[
         "*",
         "Topics to which it may subscribe or publish: patterns with `*`; a leading `!` excludes.",
     ),
-];
+]);
 
 /// Reads the keys of the application at `path` and notes every problem with them.
 pub(super) fn keys(values: &mut Values, path: &str, read: ReadFile<'_>) -> Vec<ApiKey> {
@@ -78,7 +78,10 @@ fn secret_of(values: &mut Values, entry: &str, read: ReadFile<'_>) -> String {
         }
         (Some(secret), None) => (given, secret),
         (None, Some(name)) => match environment::read_value(&name, read) {
-            Ok(secret) => (file, secret),
+            Ok(secret) => {
+                values.note_content(&file, &secret);
+                (file, secret)
+            }
             Err(problem) => {
                 values.problem(&file, problem);
                 return String::new();

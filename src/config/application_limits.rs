@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::key::{DURATION_MAX, Key, Kind, Unit};
+use super::key::{DURATION_MAX, Key, Kind, Unit, live};
 use super::values::Values;
 use crate::model::application::AppLimits;
 
 const PAYLOAD_SIZE: Kind = Kind::Size { min: 64, max: 1 << 28 };
 
-pub(super) const KEYS: &[Key] = &[
+pub(super) const KEYS: &[Key] = &live([
     Key::new(
         "applications[].limits.realtime_payload_size_max",
         PAYLOAD_SIZE,
@@ -68,7 +68,7 @@ pub(super) const KEYS: &[Key] = &[
         "Publishes of the whole application, through every door. Over it: 429 with Retry-After, or \
          close 1013.",
     ),
-];
+]);
 
 /// The limits of the application at `path`.
 pub(super) fn limits(values: &Values, path: &str) -> AppLimits {

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::key::{Key, Kind};
+use super::key::{Key, Kind, live};
 use super::load::ReadFile;
 use super::token_keys::{self, KeySets};
 use super::values::Values;
@@ -20,7 +20,7 @@ const PROSE_SIZE_MAX: usize = 1024;
 /// The one application when none is declared.
 const DEMO: &str = "demo";
 
-pub(super) const KEYS: &[Key] = &[
+pub(super) const KEYS: &[Key] = &live([
     Key::without_default(
         "applications",
         Kind::Tables,
@@ -41,7 +41,7 @@ pub(super) const KEYS: &[Key] = &[
         "false",
         "Whether everyone may subscribe and publish without a key. Only on a loopback listener.",
     ),
-];
+]);
 
 /// Reads the applications and notes every problem with them. What a problem leaves out is filled
 /// in anyhow: the result counts only if there is no problem at all.

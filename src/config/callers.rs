@@ -1,6 +1,6 @@
 //! Keys of an application's callers: from which networks and which browser origins they may come.
 
-use super::key::{Key, Kind};
+use super::key::{Key, Kind, live};
 use super::values::Values;
 use crate::model::address::AddressList;
 use crate::model::application::CorsOrigins;
@@ -8,7 +8,7 @@ use crate::model::application::CorsOrigins;
 /// Most entries of one address list; a caller is compared with all of them.
 const ADDRESSES_MAX: usize = 1024;
 
-pub(super) const KEYS: &[Key] = &[
+pub(super) const KEYS: &[Key] = &live([
     Key::new(
         "applications[].client_source_address",
         Kind::List,
@@ -36,7 +36,7 @@ pub(super) const KEYS: &[Key] = &[
         "Whether pages of these origins may send cookies and other credentials that browsers \
          attach. Not with cors_origins = \"*\".",
     ),
-];
+]);
 
 /// The networks at `path`; every entry that is none is a problem.
 pub(super) fn addresses(values: &mut Values, path: &str) -> AddressList {

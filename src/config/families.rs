@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::key::{DURATION_MAX, Key, Kind};
+use super::key::{DURATION_MAX, Key, Kind, live};
 use super::values::Values;
 use crate::model::family::{Family, HistoryLimits, SlowConsumer};
 use crate::model::pattern::Patterns;
@@ -33,14 +33,16 @@ pub(super) const OWN_KEYS: &[Key] = &[
          has caught up it gets: drop_oldest = the newest messages that fit, and how many were \
          dropped; keep_latest = the latest message per key; recover = what it missed, from history, \
          and is told if some is gone. All but close need history.",
-    ),
+    )
+    .live(),
     Key::new(
         "applications[].sends_last",
         Kind::Flag,
         "false",
         "Whether who subscribes without a position gets the topic's last message first. Needs \
          history.",
-    ),
+    )
+    .live(),
     Key::new(
         "applications[].durable",
         Kind::Flag,
@@ -54,11 +56,12 @@ pub(super) const OWN_KEYS: &[Key] = &[
         "5m",
         "How long a repeated publish is known by its idempotency key and answered as the first was. \
          Later it is a new message. 0s = never known.",
-    ),
+    )
+    .live(),
 ];
 
 /// Keys of the last family's history.
-pub(super) const HISTORY_KEYS: &[Key] = &[
+pub(super) const HISTORY_KEYS: &[Key] = &live([
     Key::new(
         "applications[].history.count_max",
         COUNT,
@@ -80,7 +83,7 @@ pub(super) const HISTORY_KEYS: &[Key] = &[
         "Age up to which messages are kept, such as \"5m\" or \"7d\", at most 10 years; 0s = \
          whatever their age.",
     ),
-];
+]);
 
 /// Keys of the families in front of the last.
 pub(super) const TOPICS_KEYS: &[Key] = &[
@@ -89,32 +92,38 @@ pub(super) const TOPICS_KEYS: &[Key] = &[
         Kind::Tables,
         "Topics that are kept otherwise than the rest; the first entry that matches a topic counts. \
          What an entry does not set is the default, not the application's own value. At most 64.",
-    ),
+    )
+    .live(),
     Key::without_default(
         "applications[].topics[].patterns",
         Kind::List,
-        "Which topics: patterns with `*`; a leading `!` excludes. At least one, at most 256.",
-    ),
+        "Which topics: patterns with `*`; a leading `!` excludes. At least one, at most 256. Where a \
+         topic of the application is durable, another list of patterns needs a restart.",
+    )
+    .live(),
     Key::new(
         "applications[].topics[].history_count_max",
         COUNT,
         "1000",
         "Messages kept of each of these topics; 0 = none. Over this or the next two limits the \
          oldest go, as with history.count_max. Topics `priv/*` never have history, whatever matches.",
-    ),
+    )
+    .live(),
     Key::new(
         "applications[].topics[].history_size_max",
         SIZE,
         "1MiB",
         "Bytes of payloads kept of each of these topics; a message larger than this is not kept. 0 \
          = none.",
-    ),
+    )
+    .live(),
     Key::new(
         "applications[].topics[].history_age_max",
         AGE,
         "5m",
         "Age up to which messages are kept, at most 10 years; 0s = whatever their age.",
-    ),
+    )
+    .live(),
     Key::new(
         "applications[].topics[].durable",
         Kind::Flag,
@@ -128,14 +137,16 @@ pub(super) const TOPICS_KEYS: &[Key] = &[
         "close",
         "What happens on these topics when a connection's outbound queue has met its limit, as with \
          the application's slow_consumer. All but close need history.",
-    ),
+    )
+    .live(),
     Key::new(
         "applications[].topics[].sends_last",
         Kind::Flag,
         "false",
         "Whether who subscribes to one of these topics without a position gets its last message \
          first. Needs history.",
-    ),
+    )
+    .live(),
 ];
 
 /// The families of the application at `path`, the one of every topic last.

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// One key.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Key {
     /// Where it stands in the file, e.g. `shards.mesh.capacity`.
     pub(super) path: &'static str,
@@ -21,6 +21,37 @@ pub(super) struct Key {
     pub(super) default: Option<&'static str>,
     /// What it does, its unit, and what happens at a limit.
     pub(super) doc: &'static str,
+    /// When another value takes effect.
+    pub(super) effect: Effect,
+}
+
+/// When another value of a key takes effect.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Effect {
+    /// With the next reload, on what runs.
+    Live,
+    /// With the next start; a reload says so and changes nothing.
+    Restart,
+}
+
+impl Effect {
+    /// The word for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Effect::Live => "live",
+            Effect::Restart => "restart",
+        }
+    }
+}
+
+/// These keys, all of them live. A key that is not said to be needs a restart.
+pub(super) const fn live<const COUNT: usize>(mut keys: [Key; COUNT]) -> [Key; COUNT] {
+    let mut index = 0;
+    while index < COUNT {
+        keys[index].effect = Effect::Live;
+        index += 1;
+    }
+    keys
 }
 
 /// What a key takes.
@@ -69,11 +100,16 @@ impl Key {
         default: &'static str,
         doc: &'static str,
     ) -> Key {
-        Key { path, kind, default: Some(default), doc }
+        Key { path, kind, default: Some(default), doc, effect: Effect::Restart }
     }
 
     pub(super) const fn without_default(path: &'static str, kind: Kind, doc: &'static str) -> Key {
-        Key { path, kind, default: None, doc }
+        Key { path, kind, default: None, doc, effect: Effect::Restart }
+    }
+
+    /// The same, live.
+    pub(super) const fn live(self) -> Key {
+        Key { effect: Effect::Live, ..self }
     }
 
     /// The section it stands in, e.g. `shards.mesh`; empty for the top of the file.

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::key::{DURATION_MAX, Key, Kind};
+use super::key::{DURATION_MAX, Key, Kind, live};
 use super::values::Values;
 use crate::integrations::KeySetOptions;
 
 const SECOND: Duration = Duration::from_secs(1);
 const SPAN: Kind = Kind::Duration { min: SECOND, max: DURATION_MAX };
 
-pub(super) const KEYS: &[Key] = &[
+pub(super) const KEYS: &[Key] = &live([
     Key::new(
         "key_sets.refresh_min",
         SPAN,
@@ -48,7 +48,7 @@ pub(super) const KEYS: &[Key] = &[
         "256KiB",
         "Largest key set document. A larger one counts as a failed fetch.",
     ),
-];
+]);
 
 pub(super) fn key_sets(values: &mut Values) -> KeySetOptions {
     let options = KeySetOptions {

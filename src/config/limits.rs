@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::key::{DURATION_MAX, Key, Kind};
+use super::key::{DURATION_MAX, Key, Kind, live};
 use super::values::Values;
 use crate::shard::options::{HttpOptions, PublishOptions, SseOptions, WebSocketOptions};
 
@@ -10,7 +10,7 @@ const MOMENT: Duration = Duration::from_millis(100);
 const TIMEOUT: Kind = Kind::Duration { min: MOMENT, max: DURATION_MAX };
 const MESSAGE_SIZE: Kind = Kind::Size { min: 128, max: 1 << 30 };
 
-pub(super) const KEYS: &[Key] = &[
+pub(super) const KEYS: &[Key] = &live([
     Key::new(
         "http.target_size_max",
         Kind::Size { min: 256, max: 1 << 20 },
@@ -104,7 +104,7 @@ pub(super) const KEYS: &[Key] = &[
         "4MiB",
         "Largest body of a publish request. Over it: 413.",
     ),
-];
+]);
 
 pub(super) fn http(values: &Values) -> HttpOptions {
     HttpOptions {

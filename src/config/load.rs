@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::environment;
 use super::limits;
@@ -69,7 +70,7 @@ pub struct Settings {
     /// For fetching the key sets that the applications' token keys name.
     pub key_sets: KeySetOptions,
     /// The tenants.
-    pub applications: Applications,
+    pub applications: Arc<Applications>,
 }
 
 /// Settings, and each of them with its origin for showing.
@@ -108,7 +109,7 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, ConfigError> {
         log: log::log(&values),
         store: store::store(&mut values),
         key_sets: key_sets::key_sets(&mut values),
-        applications: applications::applications(&mut values, sources.read),
+        applications: Arc::new(applications::applications(&mut values, sources.read)),
     };
     limits::check(&mut values);
     server::check_stop(&mut values);

@@ -12,7 +12,8 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
         "info",
         "Least severe level that is written.",
-    ),
+    )
+    .live(),
     Key::new(
         "log.format",
         Kind::Choice(&["text", "json"]),

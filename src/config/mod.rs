@@ -8,13 +8,14 @@
 //!
 //! Invariants: no layer below sees a string to parse; no secret appears in an error, in `Debug` or
 //! in what `show` prints; the default file, the documentation of each key, the environment's names
-//! and the suggestions all come from the one table.
+//! the suggestions, and whether a change needs a restart all come from the one table.
 
 mod admin;
 mod api_keys;
 mod application_limits;
 mod applications;
 mod callers;
+mod diff;
 mod environment;
 mod families;
 mod key;
@@ -39,9 +40,11 @@ mod values;
 mod written;
 
 pub use admin::AdminOptions;
+pub use diff::{Change, Difference};
 pub use environment::{
     CLIENT_KEY_VARIABLE, CLIENT_TOKEN_VARIABLE, CLIENT_URL_VARIABLE, FILE_VARIABLE,
 };
+pub use key::Effect;
 pub use load::{ConfigFile, Flag, Loaded, ReadFile, Settings, Sources, load};
 pub use problem::{ConfigError, Origin, Problem};
 pub use server::ServerOptions;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::key::{Key, Kind};
+use super::key::{Key, Kind, live};
 use super::values::Values;
 use crate::model::application::Applications;
 use crate::model::topic::{TopicClass, TopicName};
 use crate::shard::options::PollOptions;
 
-pub(super) const KEYS: &[Key] = &[
+pub(super) const KEYS: &[Key] = &live([
     Key::new(
         "poll.wait_max",
         Kind::Duration { min: Duration::ZERO, max: Duration::from_mins(5) },
@@ -49,7 +49,7 @@ pub(super) const KEYS: &[Key] = &[
         "main",
         "The topic that the simple form of polling reads.",
     ),
-];
+]);
 
 pub(super) fn poll(values: &Values) -> PollOptions {
     PollOptions {

@@ -50,7 +50,8 @@ pub(super) const ROOT_KEYS: &[Key] = &[Key::new(
     Kind::Text,
     "demo",
     "Id of the application that buzzPost's root path (GET /?channels=…, POST /) belongs to.",
-)];
+)
+.live()];
 
 pub(super) const KEYS: &[Key] = &[
     Key::new(
@@ -66,21 +67,24 @@ pub(super) const KEYS: &[Key] = &[
         "10s",
         "Time from SIGTERM to the forced end. Connections are asked to go in between; a second \
          SIGTERM ends it at once. Keep systemd's TimeoutStopSec above it.",
-    ),
+    )
+    .live(),
     Key::new(
         STOP_DELAY,
         Kind::Duration { min: Duration::ZERO, max: DURATION_MAX },
         "0s",
         "Time from SIGTERM, when the readiness route begins to say no, to the first close, for a \
          load balancer to notice. With stop_spread below stop_timeout.",
-    ),
+    )
+    .live(),
     Key::new(
         STOP_SPREAD,
         Kind::Duration { min: Duration::ZERO, max: Duration::from_mins(10) },
         "2s",
         "Time over which the closes of a stop are spread, so that clients do not come back all at \
          once; 0s = all at once. With stop_delay below stop_timeout.",
-    ),
+    )
+    .live(),
     Key::new(
         METRICS_PUBLIC,
         Kind::Choice(&["loopback", "always", "never"]),

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use super::key::{DURATION_MAX, Key, Kind};
+use super::key::{DURATION_MAX, Key, Kind, live};
 use super::values::Values;
 use crate::model::application::{PresenceOptions, SameSubject};
 use crate::model::token::TokenExpiry;
 
 const FIVE_MINUTES: Duration = Duration::from_mins(5);
 
-pub(super) const KEYS: &[Key] = &[
+pub(super) const KEYS: &[Key] = &live([
     Key::new(
         "applications[].token_leeway",
         Kind::Duration { min: Duration::ZERO, max: FIVE_MINUTES },
@@ -64,7 +64,7 @@ pub(super) const KEYS: &[Key] = &[
         "Members of a topic up to which joining and leaving names them. Above it only their number \
          is told.",
     ),
-];
+]);
 
 /// Forgiven clock difference of the application at `path`, in seconds.
 pub(super) fn token_leeway_s(values: &mut Values, path: &str) -> u32 {

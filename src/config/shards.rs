@@ -79,7 +79,8 @@ pub(super) const KEYS: &[Key] = &[
         "off",
         "Connections that each shard accepts, such as \"2000/s\". Over it they wait in the kernel's \
          queue (shards.backlog), so that a wave of reconnects comes in at a pace.",
-    ),
+    )
+    .live(),
     Key::new(
         "shards.mesh.capacity",
         Kind::Count { min: 1, max: 1 << 20 },
@@ -98,27 +99,31 @@ pub(super) const KEYS: &[Key] = &[
         TURN_BUDGET,
         "64",
         "Sockets accepted per turn of the loop, so that a reconnect storm does not starve others.",
-    ),
+    )
+    .live(),
     Key::new(
         "shards.turn.reads_max",
         TURN_BUDGET,
         "256",
         "Connections read per turn of the loop before what they caused is sent.",
-    ),
+    )
+    .live(),
     Key::new(
         "shards.turn.verify_time_max",
         Kind::Duration { min: Duration::from_micros(1), max: Duration::from_secs(1) },
         "250us",
         "Time per turn of the loop spent on verifying new tokens' signatures; the last one may exceed \
          it. Further ones wait for the next turn, so that a reconnect storm does not delay deliveries.",
-    ),
+    )
+    .live(),
     Key::new(
         "shards.flush.delay_max",
         Kind::Duration { min: Duration::ZERO, max: Duration::from_secs(1) },
         "0s",
         "How long a frame may wait for others to share its write; 0 = until the end of the turn. \
          More saves CPU at many small messages per connection and costs that much latency.",
-    ),
+    )
+    .live(),
     Key::new(
         "shards.socket.receive_size",
         Kind::Size { min: 0, max: SOCKET_SIZE_MAX },

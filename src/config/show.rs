@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::key::{self, Key, Kind};
+use super::key::{self, Effect, Key, Kind};
 use super::load::Loaded;
 use super::problem::Origin;
 use super::value::{self, Scalar};
@@ -22,6 +22,10 @@ const HEAD: &str = "\
 #
 # Sizes are bytes or text: 4096, \"64KiB\", \"1MiB\". Durations are text or seconds: \"15s\",
 # \"200ms\", \"2m\", \"7d\", 0.5. Rates are text: \"100/s\", \"600/m\", \"100/s burst 500\", \"off\".
+#
+# SIGHUP (systemctl reload) has the broker read all of this again: if it is good, it takes effect at
+# once and on who is connected, or else nothing changes and the log says why. Only keys that say
+# \"Needs a restart.\" wait for one. `fanwire config diff OLD NEW` says what would happen.
 
 ";
 
@@ -70,7 +74,8 @@ fn default_of(key: &Key) -> String {
 
 fn comment(out: &mut String, key: &Key) {
     let mut line = String::from("#");
-    for word in key.doc.split_whitespace() {
+    let effect = if key.effect == Effect::Restart { " Needs a restart." } else { "" };
+    for word in key.doc.split_whitespace().chain(effect.split_whitespace()) {
         if line.chars().count() + 1 + word.chars().count() > WIDTH {
             let _ = writeln!(out, "{line}");
             line.truncate(1);

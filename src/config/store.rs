@@ -13,7 +13,8 @@ pub(super) const KEYS: &[Key] = &[
         "Bytes of messages that all shards together keep in memory for history; each has an equal \
          share. At the limit the oldest go, whatever their topic's own limits, and who asks for \
          them is told that they are gone.",
-    ),
+    )
+    .live(),
     Key::new(
         "store.path",
         Kind::Text,

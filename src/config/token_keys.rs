@@ -4,7 +4,7 @@
 //! stands in is its role. Key sets of the same URI are shared among all applications.
 
 use super::environment;
-use super::key::{Key, Kind};
+use super::key::{Key, Kind, live};
 use super::load::ReadFile;
 use super::secret;
 use super::values::Values;
@@ -23,7 +23,7 @@ const RAW_ALGORITHM: Algorithm = Algorithm::Es512;
 
 macro_rules! keys_of {
     ($list:literal, $doc:literal) => {
-        &[
+        &live([
             Key::without_default(concat!("applications[].", $list), Kind::Tables, $doc),
             Key::new(
                 concat!("applications[].", $list, "[].source"),
@@ -74,7 +74,7 @@ macro_rules! keys_of {
                 "With jwks: whether it may be fetched from loopback and private addresses and \
                  without TLS. For tests and closed networks.",
             ),
-        ]
+        ])
     };
 }
 
@@ -241,7 +241,10 @@ fn key_text(values: &mut Values, entry: &str, read: ReadFile<'_>) -> Option<(Str
         (Some(_), Some(_)) => values.problem(&file, "key is set too; keep one of them"),
         (Some(text), None) => return Some((given, text)),
         (None, Some(name)) => match environment::read_value(&name, read) {
-            Ok(text) => return Some((file, text)),
+            Ok(text) => {
+                values.note_content(&file, &text);
+                return Some((file, text));
+            }
             Err(problem) => values.problem(&file, problem),
         },
         (None, None) if values.is_sound(&given) && values.is_sound(&file) => {

@@ -27,6 +27,8 @@ pub(super) struct Values {
     set: BTreeMap<String, Effective>,
     entries: BTreeMap<String, Origin>,
     broken: BTreeSet<String>,
+    /// What the files hold that settings name.
+    contents: BTreeMap<String, String>,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -37,6 +39,7 @@ impl Values {
             set: BTreeMap::new(),
             entries: BTreeMap::new(),
             broken: BTreeSet::new(),
+            contents: BTreeMap::new(),
             problems: raw.problems,
         };
         for (path, setting) in raw.settings {
@@ -62,6 +65,16 @@ impl Values {
     fn problem_from(&mut self, origin: Origin, path: &str, text: impl Into<String>) {
         self.broken.insert(path.to_owned());
         self.problems.push(Problem::new(origin, path, text));
+    }
+
+    /// Notes what the file holds that the setting at `path` names.
+    pub(super) fn note_content(&mut self, path: &str, content: &str) {
+        self.contents.insert(path.to_owned(), content.to_owned());
+    }
+
+    /// What the file holds that the setting at `path` names; a secret, for comparing.
+    pub(super) fn content(&self, path: &str) -> Option<&str> {
+        self.contents.get(path).map(String::as_str)
     }
 
     /// Whether nothing is known to be wrong with `path`.

@@ -44,9 +44,13 @@ pub struct ParsedKeys<K> {
 /// Reads a document that was fetched; its reason must hold no secret.
 type Parse<K> = fn(&[u8]) -> Result<ParsedKeys<K>, String>;
 
+/// Where key sets were posted before, and their sources, in the order of the board's places.
+pub(super) type Former<'a, K> = (&'a [KeySetSource], &'a KeyBoard<K>);
+
 /// Starts fetching `sources`, each at once and again before it expires. The board's places are theirs.
 /// `on_change` is called on the fetching thread behind every change of the board, to wake its readers;
-/// it must not block. Without sources no thread is started.
+/// it must not block. Without sources no thread is started. What a `former` board holds of the same
+/// sources is served until the first fetches end; of their age only the time from now on counts.
 ///
 /// # Errors
 /// `InvalidInput` for a source that [`check`](super::check) refuses; otherwise what the system lacks:
@@ -56,6 +60,7 @@ type Parse<K> = fn(&[u8]) -> Result<ParsedKeys<K>, String>;
 /// With more than 65,535 sources, which no [`KeySetIndex`] can name.
 pub fn start<K: Send + Sync + 'static>(
     sources: &[KeySetSource],
+    former: Option<Former<'_, K>>,
     options: KeySetOptions,
     parse: Parse<K>,
     on_change: impl Fn() + Send + Sync + 'static,
@@ -83,17 +88,28 @@ pub fn start<K: Send + Sync + 'static>(
         let target = Target::new(source).map_err(invalid)?;
         let client = clients.of(&target).map_err(io::Error::other)?;
         let index = u16::try_from(index).expect("a KeySetIndex names each source");
+        let (index, now) = (KeySetIndex(index), clock::now());
+        let mut schedule = Schedule::new(options, now);
+        if let Some(keys) = former.and_then(|former| inherited(former, source)) {
+            board.inherit(index, keys);
+            schedule = schedule.serving(now);
+        }
         keepers.push(Keeper {
-            index: KeySetIndex(index),
+            index,
             target,
             client,
             asked,
-            schedule: Schedule::new(options, clock::now()),
+            schedule,
             shared: Arc::clone(&shared),
         });
     }
     spawn(keepers)?;
     Ok(board)
+}
+
+fn inherited<K>((sources, board): Former<'_, K>, source: &KeySetSource) -> Option<Arc<K>> {
+    let index = sources.iter().position(|known| known == source)?;
+    board.state(KeySetIndex(u16::try_from(index).ok()?)).keys
 }
 
 fn spawn<K: Send + Sync + 'static>(keepers: Vec<Keeper<K>>) -> io::Result<()> {

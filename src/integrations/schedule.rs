@@ -39,6 +39,11 @@ impl Schedule {
         Schedule { options, fetch_at: now, cool_at: None, fetched_at: None, failure_count: 0 }
     }
 
+    /// The same with a set that is served already; its age counts from now.
+    pub(super) fn serving(self, now: Instant) -> Schedule {
+        Schedule { fetched_at: Some(now), ..self }
+    }
+
     /// The first moment at which something is due.
     pub(super) fn next_at(&self) -> Instant {
         let others = [self.cool_at, self.stale_at()];
@@ -239,6 +244,17 @@ mod tests {
         let later = start + Duration::from_hours(23);
         schedule.succeeded(later, None, 0);
         assert_eq!(schedule.stale_at(), Some(later + Duration::from_hours(24)));
+    }
+
+    #[test]
+    fn an_inherited_set_is_fetched_at_once_and_removed_when_that_never_succeeds() {
+        let start = clock::now();
+        let mut schedule = Schedule::new(KeySetOptions::default(), start).serving(start);
+        assert_eq!(schedule.take_due(start), Some(Due::Fetch));
+        schedule.failed(start, 0);
+        assert_eq!(schedule.fetched_at(), Some(start));
+        let day = start + Duration::from_hours(24);
+        assert_eq!(schedule.take_due(day), Some(Due::Remove));
     }
 
     #[test]

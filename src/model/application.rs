@@ -1,6 +1,6 @@
 //! Applications: isolated namespaces with their keys and limits, an immutable snapshot.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::address::AddressList;
@@ -223,13 +223,15 @@ impl Default for AppLimits {
 const SEARCHED_COUNT_MAX: usize = 4;
 
 /// All applications, swapped whole.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Applications {
-    list: Vec<Application>,
-    by_id: HashMap<Arc<str>, AppIndex, foldhash::fast::RandomState>,
-    buzzpost: Option<AppIndex>,
-    simple_poll: Option<(AppIndex, TopicName)>,
-    key_sets: Vec<KeySetSource>,
+    pub(super) list: Vec<Application>,
+    /// Those that were removed are in the list and not here.
+    pub(super) by_id: HashMap<Arc<str>, AppIndex, foldhash::fast::RandomState>,
+    pub(super) removed: BTreeSet<AppIndex>,
+    pub(super) buzzpost: Option<AppIndex>,
+    pub(super) simple_poll: Option<(AppIndex, TopicName)>,
+    pub(super) key_sets: Vec<KeySetSource>,
 }
 
 impl Applications {
@@ -247,7 +249,14 @@ impl Applications {
             })
             .collect();
         let buzzpost = buzzpost.and_then(|id| by_id.get(id).copied());
-        Applications { list, by_id, buzzpost, simple_poll: None, key_sets: Vec::new() }
+        Applications {
+            list,
+            by_id,
+            removed: BTreeSet::new(),
+            buzzpost,
+            simple_poll: None,
+            key_sets: Vec::new(),
+        }
     }
 
     /// The same with the key sets that its token keys name.
@@ -297,11 +306,17 @@ impl Applications {
         self.simple_poll.as_ref().map(|(application, topic)| (*application, topic))
     }
 
-    /// All of them.
+    /// Whether the application at `index` was removed by a reload: it is only here because what is under
+    /// way may still name it.
+    pub fn is_removed(&self, index: AppIndex) -> bool {
+        self.removed.contains(&index)
+    }
+
+    /// All of them, the removed ones too.
     ///
     /// # Panics
     /// With more than 65,535 applications, which the configuration refuses.
-    pub fn iter(&self) -> impl Iterator<Item = (AppIndex, &Application)> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (AppIndex, &Application)> {
         self.list.iter().enumerate().map(|(index, app)| {
             (AppIndex(u16::try_from(index).expect("bounded by the configuration")), app)
         })

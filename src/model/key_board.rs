@@ -69,6 +69,14 @@ impl<K> KeyBoard<K> {
         }
     }
 
+    /// Posts a set that another board had, until the first fetch ends. Before anyone reads.
+    ///
+    /// # Panics
+    /// When `index` is of another configuration.
+    pub fn inherit(&self, index: KeySetIndex, keys: Arc<K>) {
+        self.place(index).state.keys = Some(keys);
+    }
+
     /// Key sets on the board.
     pub fn len(&self) -> usize {
         self.places.len()
@@ -236,6 +244,17 @@ mod tests {
         assert_eq!(shown(&board), (4, None, 3, Some("down".to_owned())));
         let other = board.state(KeySetIndex(0));
         assert_eq!((other.keys, other.attempt_count), (None, 0));
+    }
+
+    #[test]
+    fn an_inherited_set_serves_until_the_first_fetch_ends() {
+        let (board, _) = board();
+        board.inherit(INDEX, Arc::new("a"));
+        assert_eq!(shown(&board), (0, Some("a"), 0, None));
+        board.complete(INDEX, Err(Arc::from("down")));
+        assert_eq!(shown(&board), (1, Some("a"), 1, Some("down".to_owned())));
+        board.complete(INDEX, Ok(Arc::new("b")));
+        assert_eq!(shown(&board), (2, Some("b"), 2, None));
     }
 
     #[test]

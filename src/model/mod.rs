@@ -18,5 +18,6 @@ pub mod refusal;
 pub mod rights;
 pub mod shard;
 pub mod store;
+pub mod succession;
 pub mod token;
 pub mod topic;

@@ -6,34 +6,35 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-
 use super::activation;
+use super::cli::Reread;
 use super::lifecycle::{Lifecycle, Shards};
 use super::plan::{self, Plan};
-use crate::auth::{KeyRing, KeySet};
+use super::reload::{Audience, Reloader, first_snapshot};
+use super::signals::Events;
 use crate::broker::{BrokerOptions, Parcel};
-use crate::config::{ServerOptions, Settings};
-use crate::integrations::{self, KeySetOptions, ParsedKeys};
+use crate::config::{Loaded, ServerOptions, Settings};
 use crate::mesh::{self, Port, Wake};
 use crate::model::application::Applications;
 use crate::model::id::ConnectionIds;
-use crate::model::key_board::KeyBoard;
 use crate::model::position::Epoch;
 use crate::model::shard::ShardIndex;
 use crate::model::store::StoreIdentity;
 use crate::shard::{
-    ActiveDriver, AdminDoor, Control, Listener, Rates, Shard, ShardSeed, Stage, somaxconn,
+    ActiveDriver, AdminDoor, Control, Listener, Shard, ShardSeed, Snapshot, Stage, somaxconn,
     steer_by_cpu,
 };
 use crate::stdx::clock;
+use crate::stdx::published::Published;
 use crate::stdx::random;
 use crate::store::{self, Database, StoreOptions, StoreThread};
-use crate::telemetry::{ReloadCounters, ShardCounters};
+use crate::telemetry::{LogLevel, ReloadCounters, ShardCounters};
 
 /// Topics without subscribers that a shard remembers at most, for their previous offsets.
 const IDLE_TOPICS_MAX: usize = 100_000;
+
+/// Applications added by reloads that have publish counters of their own; further ones share one.
+const APPLICATIONS_ADDED_MAX: usize = 256;
 
 /// Why the process could not serve.
 #[derive(Debug)]
@@ -63,32 +64,43 @@ pub(super) fn doing<T, E: Into<Box<dyn std::error::Error + Send + Sync>>>(
     result.map_err(|source| LaunchError { doing: what(), source: source.into() })
 }
 
-/// Serves until told to stop.
+/// Serves until told to stop; reads the settings again when told to.
 ///
 /// # Errors
 /// When the address, the descriptors or the driver cannot be had.
-pub fn serve(settings: Settings) -> Result<(), LaunchError> {
+pub fn serve(loaded: Loaded, reread: Reread, log_level: LogLevel) -> Result<(), LaunchError> {
     // Before any thread exists, so that signals reach only the thread that waits for them.
-    let signals = doing(Signals::new([SIGTERM, SIGINT]), || "installing signal handlers".into())?;
+    let events = doing(Events::install(), || "installing signal handlers".into())?;
+    let settings = &loaded.settings;
     if !settings.server.huge_pages {
         super::huge_pages::disable();
     }
-    let applications = Arc::new(settings.applications);
     let plan = Plan::make(&settings.server, &settings.shard);
     plan::raise_descriptor_limit();
-    let database = settings.store.map(|options| open_store(&applications, options)).transpose()?;
-    let listen = settings.server.listen;
-    let admin = doing(super::admin::open(settings.admin), || {
+    let admin = doing(super::admin::open(settings.admin.clone()), || {
         "listening on the address of admin.listen".into()
     })?;
-    let doors = Doors { listen, admin };
-    let running = start(&plan, &settings.shard, &applications, settings.key_sets, doors, database)?;
-    super::greeting::print(running.address, &applications);
+    let running = start(&plan, settings, admin)?;
+    super::greeting::print(running.address, &settings.applications);
     let lifecycle = Lifecycle::from_environment();
     doing(lifecycle.serving(running.shards()), || {
         "starting the thread that tells the service manager".into()
     })?;
-    let stopped_by = wait_for_stop(signals, running, &settings.server, &lifecycle);
+    let audience = Audience {
+        listening: running.address,
+        control: Arc::clone(&running.control),
+        wakes: running.wakes.clone(),
+        store: running.store_reloads.as_ref().map(Arc::clone),
+        counters: Arc::clone(&running.reloads),
+    };
+    let snapshot = Arc::clone(&running.snapshot);
+    let mut reloader = Reloader::new(reread, log_level, loaded, snapshot, audience);
+    events.await_stop(|| {
+        lifecycle.reloading();
+        reloader.reload();
+        lifecycle.ready();
+    });
+    let stopped_by = stop(&events, running, reloader.server(), &lifecycle);
     tracing::info!(?stopped_by, "stopped");
     Ok(())
 }
@@ -99,7 +111,10 @@ struct Running {
     threads: Vec<JoinHandle<()>>,
     wakes: Vec<Arc<Wake>>,
     control: Arc<Control>,
+    snapshot: Arc<Snapshot>,
     store: Option<StoreThread>,
+    store_reloads: Option<Arc<Published<Applications>>>,
+    reloads: Arc<ReloadCounters>,
     counters: Arc<[ShardCounters]>,
     driver: ActiveDriver,
 }
@@ -114,12 +129,6 @@ impl Running {
             driver: self.driver,
         }
     }
-}
-
-/// Where clients and operators come in.
-struct Doors {
-    listen: SocketAddr,
-    admin: Option<AdminDoor>,
 }
 
 /// Opens the store's file, or makes it.
@@ -146,12 +155,15 @@ fn start_store(database: Database, port: Port<Parcel>) -> Result<StoreThread, La
 
 fn start(
     plan: &Plan,
-    options: &crate::shard::Options,
-    applications: &Arc<Applications>,
-    key_sets: KeySetOptions,
-    doors: Doors,
-    database: Option<Database>,
+    settings: &Settings,
+    mut admin: Option<AdminDoor>,
 ) -> Result<Running, LaunchError> {
+    let Settings { shard: options, applications, .. } = settings;
+    let listen = settings.server.listen;
+    let store_reloads = Arc::new(Published::new(Arc::clone(applications)));
+    let open = |options| open_store(applications, options);
+    let database = settings.store.clone().map(open).transpose()?;
+    let database = database.map(|database| database.following(Arc::clone(&store_reloads)));
     let count = plan.shard_count;
     let backlog = plan.backlog(somaxconn());
     let mesh = &options.mesh;
@@ -160,18 +172,16 @@ fn start(
     let mut ports = doing(mesh::ports(port_count, mesh.capacity, mesh.pending_size_max), || {
         "making the mesh between shards".into()
     })?;
-    let counters = ShardCounters::for_shards(usize::from(count), applications.iter().count());
-    let control = Arc::new(Control::new(count));
-    let key_ring =
-        Arc::new(KeyRing::new(applications).expect("the configuration has checked every key"));
+    let application_count = applications.iter().len() + APPLICATIONS_ADDED_MAX;
+    let counters = ShardCounters::for_shards(usize::from(count), application_count);
     let wakes: Vec<Arc<Wake>> = ports.iter().map(|port| Arc::clone(port.wake())).collect();
-    let key_board = doing(fetch_key_sets(applications, key_sets, wakes), || {
+    let snapshot = Arc::new(doing(first_snapshot(settings, count, wakes), || {
         "starting the thread that fetches key sets".into()
-    })?;
-    let rates = Arc::new(Rates::new(applications));
+    })?);
+    let control = Arc::new(Control::new(count, Arc::clone(&snapshot)));
     let identity = Identity {
         store: database.as_ref().map(Database::identity),
-        ..Identity::random(options.history.memory_max / usize::from(count))
+        ..Identity::random(snapshot.history_size_max)
     };
     let store_counters = database.as_ref().map(|database| Arc::clone(database.counters()));
     let store = match (database, ports.pop_if(|_| port_count > count)) {
@@ -179,19 +189,20 @@ fn start(
         _ => None,
     };
     let reloads = Arc::new(ReloadCounters::started(clock::unix_ms() / 1000));
-    let Doors { listen, mut admin } = doors;
     let listeners = activation::listeners(listen, count, backlog, &options.socket, applications)?;
     let mut running = Running {
         address: listeners.first().map_or(listen, Listener::address),
         threads: Vec::new(),
         wakes: Vec::new(),
         control: Arc::clone(&control),
+        snapshot: Arc::clone(&snapshot),
+        store_reloads: store.is_some().then_some(store_reloads),
+        reloads: Arc::clone(&reloads),
         store,
         counters: Arc::clone(&counters),
         driver: ActiveDriver::Epoll,
     };
     let (ready_tx, ready_rx) = mpsc::channel();
-    let shared = Arc::new(*options);
     for ((index, port), listener) in (0..count).zip(ports).zip(listeners) {
         if index == 0 {
             // For all listeners of the address, which began to listen in the shards' order.
@@ -199,18 +210,14 @@ fn start(
         }
         running.wakes.push(Arc::clone(port.wake()));
         let seed = ShardSeed {
-            options: Arc::clone(&shared),
+            snapshot: Arc::clone(&snapshot),
             connections_max: plan.connections_max,
             port,
             listener,
             broker: identity.broker(ShardIndex(index), count),
-            applications: Arc::clone(applications),
             counters: Arc::clone(&counters),
             control: Arc::clone(&control),
             started_unix_ms: clock::unix_ms(),
-            key_ring: Arc::clone(&key_ring),
-            key_board: Arc::clone(&key_board),
-            rates: Arc::clone(&rates),
             store: identity.store.map(|_| ShardIndex(count)),
             store_counters: store_counters.clone(),
             reloads: Arc::clone(&reloads),
@@ -231,24 +238,6 @@ fn start(
         tracing::info!(shard = shard.0, %driver, cpu = ?plan.cpus.get(shard.index()).map(|c| c.id), "shard ready");
     }
     Ok(running)
-}
-
-/// Has the key sets of every application fetched, and every shard woken when one was.
-fn fetch_key_sets(
-    applications: &Applications,
-    options: KeySetOptions,
-    wakes: Vec<Arc<Wake>>,
-) -> std::io::Result<Arc<KeyBoard<KeySet>>> {
-    let parse = |document: &[u8]| {
-        let keys = KeySet::parse(document)?;
-        Ok(ParsedKeys { usable_count: keys.len(), keys })
-    };
-    let wake_all = move || {
-        for wake in &wakes {
-            wake.wake();
-        }
-    };
-    integrations::start(applications.key_sets(), options, parse, wake_all)
 }
 
 /// Has the kernel choose shards by CPU, where that is asked for.
@@ -337,12 +326,11 @@ impl Identity {
     }
 }
 
-/// Waits for a signal, then for a balancer to notice, then for the shards; a second signal or the
-/// timeout ends the wait.
-fn wait_for_stop(
-    signals: Signals,
+/// Waits for a balancer to notice, then for the shards; a second signal or the timeout ends the wait.
+fn stop(
+    events: &Events,
     running: Running,
-    options: &ServerOptions,
+    options: ServerOptions,
     lifecycle: &Lifecycle,
 ) -> &'static str {
     let tell = |stage: Stage| {
@@ -351,34 +339,24 @@ fn wait_for_stop(
             wake.wake();
         }
     };
-    let (signal_tx, signal_rx) = mpsc::channel();
-    let done_tx = signal_tx.clone();
-    let mut signals = signals;
-    std::thread::spawn(move || {
-        for _ in signals.forever() {
-            let _ = signal_tx.send("second signal");
-        }
-    });
-    let _first = signal_rx.recv();
-    let ServerOptions { stop_timeout, stop_delay, .. } = *options;
+    let ServerOptions { stop_timeout, stop_delay, .. } = options;
     tracing::info!(?stop_timeout, ?stop_delay, "stopping; a second signal stops at once");
     lifecycle.stopping(stop_timeout);
     let ends_at = clock::now() + stop_timeout;
     tell(Stage::Leaving);
-    if signal_rx.recv_timeout(stop_delay).is_ok() {
+    if events.await_end(clock::now() + stop_delay).is_some() {
         tell(Stage::Stopped);
         return "second signal";
     }
     tell(Stage::Draining);
-    let threads = running.threads;
+    let (threads, drained) = (running.threads, events.drained());
     std::thread::spawn(move || {
         for thread in threads {
             thread.join().expect("a shard that panics ends the process");
         }
-        let _ = done_tx.send("drained");
+        drained.tell();
     });
-    let left = ends_at.saturating_duration_since(clock::now());
-    let reason = signal_rx.recv_timeout(left).unwrap_or("timeout");
+    let reason = events.await_end(ends_at).unwrap_or("timeout");
     tell(Stage::Stopped);
     if let Some(store) = running.store {
         // What it acknowledged is safe already; this folds its log into the file.

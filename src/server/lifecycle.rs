@@ -77,13 +77,11 @@ impl Lifecycle {
     }
 
     /// A reload begins; tell when it is over by [`Lifecycle::ready`], whatever came of it.
-    #[allow(dead_code, reason = "for the reload on SIGHUP")]
     pub(super) fn reloading(&self) {
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={}", clock::machine_monotonic_us()));
     }
 
     /// A reload is over.
-    #[allow(dead_code, reason = "for the reload on SIGHUP")]
     pub(super) fn ready(&self) {
         self.send("READY=1");
     }
@@ -138,15 +136,19 @@ fn rhythm(interval: Option<Duration>) -> (Duration, u32) {
 
 /// One line for `systemctl status`.
 fn status(shards: &Shards) -> String {
+    describe(&shards.counters, shards.control.stage(), shards.driver)
+}
+
+fn describe(counters: &[ShardCounters], stage: Stage, driver: ActiveDriver) -> String {
     let open =
         |counters: &ShardCounters| Door::ALL.iter().map(|&door| counters.open(door)).sum::<u64>();
-    let connection_count: u64 = shards.counters.iter().map(open).sum();
-    let shard_count = shards.counters.len();
-    let driver = match shards.driver {
+    let connection_count: u64 = counters.iter().map(open).sum();
+    let shard_count = counters.len();
+    let driver = match driver {
         ActiveDriver::Uring(_) => "io_uring",
         ActiveDriver::Epoll => "epoll",
     };
-    let mut text = match shards.control.stage() {
+    let mut text = match stage {
         Stage::Running => String::new(),
         Stage::Leaving | Stage::Draining | Stage::Stopped => "Stopping: ".to_owned(),
     };
@@ -199,16 +201,12 @@ mod tests {
 
     #[test]
     fn the_status_counts_connections_and_tells_the_stop() {
-        let shards = Shards {
-            counters: ShardCounters::for_shards(2, 0),
-            wakes: Vec::new(),
-            control: Arc::new(Control::new(2)),
-            driver: ActiveDriver::Epoll,
-        };
-        shards.counters[1].accept();
-        assert_eq!(status(&shards), "1 connection on 2 shards (epoll)");
-        shards.control.set(Stage::Draining);
-        shards.counters[0].accept();
-        assert_eq!(status(&shards), "Stopping: 2 connections on 2 shards (epoll)");
+        let counters = ShardCounters::for_shards(2, 0);
+        let status = |stage| describe(&counters, stage, ActiveDriver::Epoll);
+        counters[1].accept(Door::Http);
+        assert_eq!(status(Stage::Running), "1 connection on 2 shards (epoll)");
+        counters[0].accept(Door::Http);
+        let leaving = status(Stage::Draining);
+        assert_eq!(leaving, "Stopping: 2 connections on 2 shards (epoll)");
     }
 }

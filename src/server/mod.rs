@@ -1,4 +1,5 @@
-//! The process: the command line, composition, launch, stop; and the doctor, which examines the host.
+//! The process: the command line, composition, launch, reload, stop; and the doctor, which examines
+//! the host.
 
 mod activation;
 mod admin;
@@ -10,6 +11,8 @@ mod launch;
 mod lifecycle;
 mod notify;
 mod plan;
+mod reload;
+mod signals;
 mod watchdog;
 
 pub use launch::{LaunchError, serve};

@@ -8,7 +8,8 @@ use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Door};
-use super::run::{Shard, Stage};
+use super::control::Stage;
+use super::run::Shard;
 use crate::model::close::{Close, CloseCause, GOING_AWAY};
 use crate::model::refusal::{Refusal, Refused};
 use crate::proto::sse;

@@ -13,6 +13,8 @@ impl Shard {
             && let Some(batch) = self.delivery.port.receive()
         {
             taken_count += 1;
+            // It may name applications that only its sender has taken over so far.
+            self.take_reload();
             for parcel in batch.parcels {
                 self.broker.receive(batch.from, parcel, self.time_us, &mut self.delivery);
             }

@@ -1,9 +1,10 @@
 //! Rates: what all shards share, and what each WebSocket has left.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::model::application::{AppIndex, AppLimits, Applications};
+use crate::model::application::{AppIndex, AppLimits, Application, Applications};
 use crate::model::close::{Close, TRY_AGAIN_LATER};
 use crate::model::rate::Rate;
 use crate::stdx::clock;
@@ -14,14 +15,14 @@ use crate::stdx::rate::{AddressRates, Gcra, LocalGcra, Measure};
 pub struct Rates {
     applications: Box<[OfApplication]>,
     /// Half a megabyte, only where some application limits connections per address.
-    addresses: Option<AddressRates>,
+    addresses: Option<Arc<AddressRates>>,
     started: Instant,
 }
 
 #[derive(Debug)]
 struct OfApplication {
     connections_per_address: Option<Measure>,
-    publishes: Option<(Measure, Gcra)>,
+    publishes: Option<(Measure, Arc<Gcra>)>,
     commands: Option<Measure>,
     bytes: Option<Measure>,
 }
@@ -29,19 +30,32 @@ struct OfApplication {
 impl Rates {
     /// The rates of every application, of which nothing was taken.
     pub fn new(applications: &Applications) -> Rates {
-        let of_application = |limits: &AppLimits| OfApplication {
-            connections_per_address: limits.connections_per_address.map(Rate::measure),
-            publishes: limits.publishes.map(|rate| (rate.measure(), Gcra::new())),
-            commands: limits.commands_per_connection.map(Rate::measure),
-            bytes: limits.bytes_per_connection.map(Rate::measure),
+        let none = Rates { applications: Box::default(), addresses: None, started: clock::now() };
+        none.succeeded_by(applications)
+    }
+
+    /// The rates of these applications' successors. What was taken stays taken.
+    #[must_use]
+    pub fn succeeded_by(&self, applications: &Applications) -> Rates {
+        let of_application = |(index, application): (AppIndex, &Application)| {
+            let limits = &application.limits;
+            let former = self.applications.get(usize::from(index.0));
+            let taken = former.and_then(|former| former.publishes.as_ref());
+            let taken = || taken.map_or_else(Arc::default, |(_, taken)| Arc::clone(taken));
+            OfApplication {
+                connections_per_address: limits.connections_per_address.map(Rate::measure),
+                publishes: limits.publishes.map(|rate| (rate.measure(), taken())),
+                commands: limits.commands_per_connection.map(Rate::measure),
+                bytes: limits.bytes_per_connection.map(Rate::measure),
+            }
         };
-        let applications: Box<[_]> =
-            applications.iter().map(|(_, app)| of_application(&app.limits)).collect();
+        let applications: Box<[_]> = applications.iter().map(of_application).collect();
         let has_addresses = applications.iter().any(|app| app.connections_per_address.is_some());
+        let addresses = self.addresses.as_ref().map(Arc::clone);
         Rates {
             applications,
-            addresses: has_addresses.then(AddressRates::new),
-            started: clock::now(),
+            addresses: has_addresses.then(|| addresses.unwrap_or_default()),
+            started: self.started,
         }
     }
 
@@ -128,7 +142,6 @@ impl TooMuch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::application::Application;
     use crate::model::rate::Period;
 
     fn rates(limits: AppLimits) -> Rates {
@@ -158,6 +171,30 @@ mod tests {
             assert!(rates.take_connection(AppIndex(1), address).is_ok());
             assert!(rates.take_publishes(AppIndex(1), 1000).is_ok());
         }
+    }
+
+    #[test]
+    fn what_was_taken_stays_taken_when_the_rates_are_read_again() {
+        let limits = AppLimits {
+            connections_per_address: Some(slow(1)),
+            publishes: Some(slow(3)),
+            ..AppLimits::default()
+        };
+        let first = rates(limits);
+        let address = "10.0.0.1".parse().unwrap();
+        assert!(first.take_connection(AppIndex(0), address).is_ok());
+        assert!(first.take_publishes(AppIndex(0), 3).is_ok());
+        let of = |limits| {
+            let list = ["a", "b", "c"].map(|id| Application { limits, ..Application::new(id) });
+            Applications::new(list.into(), None)
+        };
+        let second = first.succeeded_by(&of(limits));
+        assert!(second.take_connection(AppIndex(0), address).is_err());
+        assert!(second.take_publishes(AppIndex(0), 1).is_err());
+        assert!(first.take_publishes(AppIndex(0), 1).is_err(), "a shard that is a moment behind");
+        assert!(second.take_publishes(AppIndex(2), 3).is_ok());
+        let third = second.succeeded_by(&of(AppLimits::default()));
+        assert!(third.take_publishes(AppIndex(0), 1000).is_ok());
     }
 
     #[test]

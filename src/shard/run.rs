@@ -7,34 +7,33 @@
 use std::os::fd::AsFd as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use super::admin::AdminDoor;
 use super::backlog::Backlog;
+use super::control::{Control, Stage};
 use super::delivery::Delivery;
 use super::draining::Draining;
 use super::listener::Listener;
-use super::options::Options;
 use super::rates::Rates;
 use super::read::INPUT_SIZE;
 use super::readiness::{Readiness, Ready, Source};
+use super::reload::{Snapshot, accept_pace};
 use super::runtime::{ActiveDriver, Parker, ShardRuntime};
 use super::send::{DirectSender, RingSender, SendResult, Sender};
 use super::timers::SLOT;
 use super::verifying::Verifying;
-use crate::auth::{Authenticator, KeyRing, KeySet};
+use crate::auth::Authenticator;
 use crate::broker::{Broker, BrokerOptions, Parcel};
 use crate::mesh::{Port, Wake};
-use crate::model::application::Applications;
 use crate::model::close::CloseCause;
-use crate::model::key_board::KeyBoard;
 use crate::model::shard::ShardIndex;
 use crate::proto::encode::Encoder;
 use crate::proto::http1::{Date, Scratch};
 use crate::proto::json::Scanner;
 use crate::proto::ws::Inflater;
 use crate::stdx::clock::{self, Clock};
+use crate::stdx::published::Seen;
 use crate::stdx::rate::{LocalGcra, Measure};
 use crate::stdx::slab::{Key, Slab};
 use crate::stdx::wheel::Wheel;
@@ -52,63 +51,11 @@ const CATCH_UPS_PER_TURN_MAX: usize = 64;
 /// How soon a full queue of another shard is tried again.
 const MESH_RETRY: Duration = Duration::from_millis(1);
 
-/// How far the process's stop has come.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub enum Stage {
-    /// Serving.
-    Running = 0,
-    /// Serving, but not ready for new clients any more.
-    Leaving = 1,
-    /// Not accepting; connections are being closed.
-    Draining = 2,
-    /// Leave at once.
-    Stopped = 3,
-}
-
-/// What the process tells its shards while they run, and they each other.
-#[derive(Debug)]
-pub struct Control {
-    stage: AtomicU8,
-    /// Shards that still have connections, or may get some.
-    undrained_count: AtomicU16,
-}
-
-impl Control {
-    /// For so many shards, all of them running.
-    pub fn new(shard_count: u16) -> Control {
-        Control {
-            stage: AtomicU8::new(Stage::Running as u8),
-            undrained_count: AtomicU16::new(shard_count),
-        }
-    }
-
-    /// Each shard says once that its last connection is gone; whether it is the last to.
-    fn drained(&self) -> bool {
-        self.undrained_count.fetch_sub(1, Ordering::AcqRel) == 1
-    }
-
-    /// Moves to a later stage; wake the shards afterwards.
-    pub fn set(&self, stage: Stage) {
-        self.stage.store(stage as u8, Ordering::Release);
-    }
-
-    /// The stage now.
-    pub fn stage(&self) -> Stage {
-        match self.stage.load(Ordering::Acquire) {
-            0 => Stage::Running,
-            1 => Stage::Leaving,
-            2 => Stage::Draining,
-            _ => Stage::Stopped,
-        }
-    }
-}
-
 /// Everything a shard is made of that can be made before its thread runs.
 #[derive(Debug)]
 pub struct ShardSeed {
-    /// Values from the configuration, the same on every shard.
-    pub options: Arc<Options>,
+    /// What the configuration says, until it is read again.
+    pub snapshot: Arc<Snapshot>,
     /// Most connections it may hold.
     pub connections_max: usize,
     /// Its end of the mesh.
@@ -117,20 +64,12 @@ pub struct ShardSeed {
     pub listener: Listener,
     /// What its broker is told.
     pub broker: BrokerOptions,
-    /// The applications.
-    pub applications: Arc<Applications>,
     /// All shards' counters; it writes its own.
     pub counters: Arc<[ShardCounters]>,
-    /// The stop.
+    /// The stop, and what is read again.
     pub control: Arc<Control>,
     /// When the process started, Unix milliseconds, for its metrics.
     pub started_unix_ms: u64,
-    /// Every application's parsed keys.
-    pub key_ring: Arc<KeyRing>,
-    /// Where fetched key sets are posted.
-    pub key_board: Arc<KeyBoard<KeySet>>,
-    /// Rates that all shards share.
-    pub rates: Arc<Rates>,
     /// The store's place in the mesh, where there is one.
     pub store: Option<ShardIndex>,
     /// Its counters.
@@ -172,7 +111,9 @@ pub struct Shard {
     pub(super) time_us: u64,
     ready: Vec<Ready>,
     again: Vec<Key>,
-    control: Arc<Control>,
+    pub(super) control: Arc<Control>,
+    /// Which of the control's snapshots it uses.
+    pub(super) snapshot_seen: Seen,
     clock: Clock,
     wake: Arc<Wake>,
     /// When the last turn ended; the same as Unix microseconds.
@@ -194,7 +135,7 @@ impl Shard {
     /// # Errors
     /// When the driver that is asked for cannot be had, or descriptors have run out.
     pub fn run(seed: ShardSeed, on_ready: impl FnOnce(ActiveDriver)) -> std::io::Result<()> {
-        let (mut runtime, driver) = ShardRuntime::build(seed.options.driver)?;
+        let (mut runtime, driver) = ShardRuntime::build(seed.snapshot.options.driver)?;
         let is_uring = matches!(driver, ActiveDriver::Uring(_));
         let mut shard = Shard::new(seed, is_uring)?;
         runtime.block_on(async {
@@ -212,12 +153,12 @@ impl Shard {
         if let Some(admin) = &seed.admin {
             readiness.watch(admin.as_fd(), Source::AdminListener)?;
         }
-        let sender = if seed.options.send.uses_ring(is_uring) {
+        let Snapshot { ref options, ref applications, .. } = *seed.snapshot;
+        let sender = if options.send.uses_ring(is_uring) {
             Sender::Ring(RingSender::new()?)
         } else {
             Sender::Direct(DirectSender)
         };
-        let accept_rate = seed.options.socket.accept_rate;
         let clock = Clock::start();
         let ended = clock::now();
         let now = clock.tick_at(ended);
@@ -225,8 +166,8 @@ impl Shard {
         let wake = Arc::clone(seed.port.wake());
         let delivery = Delivery {
             shard: seed.broker.shard,
-            options: seed.options,
-            applications: Arc::clone(&seed.applications),
+            options: Arc::clone(options),
+            applications: Arc::clone(applications),
             ids: seed.broker.ids.clone(),
             connections: Slab::default(),
             encoder: Encoder::default(),
@@ -249,16 +190,16 @@ impl Shard {
         };
         Ok(Shard {
             delivery,
-            broker: Broker::new(seed.broker, seed.applications),
+            broker: Broker::new(seed.broker, Arc::clone(applications)),
             readiness,
             listener: Some(seed.listener),
             sender,
             wheel: Wheel::new(now, SLOT),
             scanner: Scanner::new(JSON_DEPTH_MAX),
             inflater: Some(Inflater::new()),
-            authenticator: Authenticator::new(seed.key_ring),
-            verifying: Verifying::new(seed.key_board),
-            rates: seed.rates,
+            authenticator: Authenticator::new(Arc::clone(&seed.snapshot.key_ring)),
+            verifying: Verifying::new(Arc::clone(&seed.snapshot.key_board)),
+            rates: Arc::clone(&seed.snapshot.rates),
             scratch: Some(Box::default()),
             input: vec![0; INPUT_SIZE],
             send_results: Vec::new(),
@@ -266,7 +207,7 @@ impl Shard {
             accept_log: RateLimit::new(1, Duration::from_secs(5)),
             refusal_log: RateLimit::new(10, Duration::from_secs(1)),
             connections_max: seed.connections_max,
-            accept_pace: accept_rate.map(|rate| (rate.measure(), LocalGcra::new())),
+            accept_pace: accept_pace(options),
             stage: Stage::Running,
             started_unix_ms: seed.started_unix_ms,
             store_counters: seed.store_counters,
@@ -276,6 +217,7 @@ impl Shard {
             ready: Vec::new(),
             again: Vec::new(),
             control: seed.control,
+            snapshot_seen: Seen::default(),
             clock,
             wake,
             ended,
@@ -313,7 +255,7 @@ impl Shard {
             }
             self.wake.set_sleeping();
             let is_idle = self.delivery.port.inbox_is_empty() && !self.verifying.has_work();
-            if is_idle && self.control.stage() == self.stage {
+            if is_idle && self.control.stage() == self.stage && !self.is_outdated() {
                 parker.park(self.ended, self.wait()).await;
             }
             self.wake.set_awake();
@@ -327,6 +269,7 @@ impl Shard {
         self.time_us = clock::unix_us();
         self.delivery.counters().turn_began_us.set(self.time_us);
         self.delivery.date.set(self.time_us / 1_000_000);
+        self.take_reload();
         self.take_ready();
         self.verify_waiting();
         self.catch_up();

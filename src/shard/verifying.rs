@@ -18,6 +18,9 @@ use crate::model::token::KeySetIndex;
 use crate::stdx::clock;
 use crate::stdx::slab::Key;
 
+/// A version that no board has: its states are still to be looked at.
+const NO_VERSION: u64 = u64::MAX;
+
 /// What has become of a credential.
 #[derive(Debug)]
 pub(super) enum Judged {
@@ -54,6 +57,21 @@ impl Verifying {
             board_version: 0,
             spent: Duration::ZERO,
         }
+    }
+
+    /// Takes over the board of other key sets. Who waited for a key set is judged again, and waits again
+    /// if it must.
+    pub(super) fn set_board(&mut self, board: Arc<KeyBoard<KeySet>>) {
+        let waiting = std::mem::take(&mut self.waiting);
+        self.queue.extend(waiting);
+        self.attempt_counts = vec![0; board.len()];
+        self.board_version = NO_VERSION;
+        self.board = board;
+    }
+
+    /// Where its key sets are posted.
+    pub(super) fn board(&self) -> &Arc<KeyBoard<KeySet>> {
+        &self.board
     }
 
     /// Whether something can go on in the next turn.

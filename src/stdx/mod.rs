@@ -1,7 +1,8 @@
-//! What the standard library lacks: the one clock, rate limits, the slab, the timer wheel. Knows
+//! What the standard library lacks: the one clock, published values, rate limits, the slab, the timer wheel. Knows
 //! nothing of Fanwire.
 
 pub mod clock;
+pub mod published;
 pub mod random;
 pub mod rate;
 pub mod slab;

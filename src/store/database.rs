@@ -24,6 +24,7 @@ use crate::model::id::MessageId;
 use crate::model::message::{Message, Publication};
 use crate::model::store::{Appended, StoreError, StoreIdentity};
 use crate::stdx::clock;
+use crate::stdx::published::{Published, Seen};
 use crate::telemetry::StoreCounters;
 
 /// A message to append.
@@ -48,6 +49,8 @@ pub struct Database {
     has_failed: bool,
     options: StoreOptions,
     counters: Arc<StoreCounters>,
+    reloads: Option<Arc<Published<Applications>>>,
+    seen: Seen,
 }
 
 impl Database {
@@ -72,7 +75,24 @@ impl Database {
             has_failed: false,
             options,
             counters: Arc::default(),
+            reloads: None,
+            seen: Seen::default(),
         })
+    }
+
+    /// Takes over what is published there from now on; nothing was so far.
+    #[must_use]
+    pub fn following(self, reloads: Arc<Published<Applications>>) -> Database {
+        Database { reloads: Some(reloads), ..self }
+    }
+
+    /// Takes over the applications that were published last. Call behind the look at the inbox and
+    /// before what came is served: it may name applications that are new.
+    pub(super) fn take_reload(&mut self) {
+        let newer = self.reloads.as_ref().and_then(|reloads| reloads.take(&mut self.seen));
+        if let Some(applications) = newer {
+            self.topics.set_applications(applications);
+        }
     }
 
     /// Which store it is, as it was opened.

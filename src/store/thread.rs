@@ -110,6 +110,7 @@ impl<P> Worker<P> {
                 stop_at.get_or_insert_with(|| clock::now() + STOP_TIME_MAX);
             }
             self.take_in();
+            self.database.take_reload();
             let served_count = self.serve();
             let has_backlog = self.port.flush().has_backlog;
             self.maintain();

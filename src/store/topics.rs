@@ -73,6 +73,12 @@ impl Topics {
         &self.applications
     }
 
+    /// Takes over other applications, whose limits hold from the next transaction on.
+    pub(super) fn set_applications(&mut self, applications: Arc<Applications>) {
+        self.applications = applications;
+        self.forget();
+    }
+
     /// The topic, made if it is new, for a transaction that will change it.
     pub(super) fn change(
         &mut self,

@@ -157,9 +157,9 @@ pub struct ShardCounters {
 }
 
 impl ShardCounters {
-    /// Counters of one shard for an application list of `application_count` entries.
+    /// Counters of one shard with a place for each of `application_count` applications.
     pub fn new(application_count: usize) -> ShardCounters {
-        // One more collects what a reload adds later: the label set stays bounded.
+        // One more collects what has no place: the label set stays bounded.
         let apps = (0..=application_count).map(|_| AppCounters::default()).collect();
         ShardCounters { apps, ..ShardCounters::default() }
     }

@@ -7,7 +7,9 @@ use std::io;
 
 use tracing::Level;
 use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::{self, MakeWriter};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::{Registry, reload};
 
 /// How much is logged and in which shape.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,28 +36,46 @@ impl Default for LogOptions {
     }
 }
 
-/// A subscriber that writes to `writer`.
-pub fn subscriber<W>(options: LogOptions, writer: W) -> Box<dyn tracing::Subscriber + Send + Sync>
+/// Changes the level of a log that runs.
+#[derive(Clone, Debug)]
+pub struct LogLevel(reload::Handle<LevelFilter, Registry>);
+
+impl LogLevel {
+    /// Writes events of this level and more severe ones from now on.
+    pub fn set(&self, level: Level) {
+        // Fails only once the log is gone, and then there is no level.
+        let _ = self.0.reload(LevelFilter::from_level(level));
+    }
+}
+
+/// A log.
+type Subscriber = Box<dyn tracing::Subscriber + Send + Sync>;
+
+/// A subscriber that writes to `writer`, and its level.
+pub fn subscriber<W>(options: LogOptions, writer: W) -> (Subscriber, LogLevel)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let builder = tracing_subscriber::fmt()
-        .with_writer(writer)
-        .with_max_level(LevelFilter::from_level(options.level))
-        .with_thread_names(true)
-        .with_ansi(false);
-    match options.format {
-        LogFormat::Text => Box::new(builder.finish()),
-        LogFormat::Json => Box::new(builder.json().flatten_event(true).finish()),
-    }
+    let (filter, handle) = reload::Layer::new(LevelFilter::from_level(options.level));
+    let filtered = Registry::default().with(filter);
+    let lines = fmt::layer().with_writer(writer).with_thread_names(true).with_ansi(false);
+    let subscriber: Subscriber = match options.format {
+        LogFormat::Text => Box::new(filtered.with(lines)),
+        LogFormat::Json => Box::new(filtered.with(lines.json().flatten_event(true))),
+    };
+    (subscriber, LogLevel(handle))
 }
 
 /// Sends every event of the process to standard error from now on.
 ///
 /// # Errors
 /// When a log was installed before.
-pub fn install(options: LogOptions) -> Result<(), tracing::subscriber::SetGlobalDefaultError> {
-    tracing::subscriber::set_global_default(subscriber(options, io::stderr))
+pub fn install(
+    options: LogOptions,
+) -> Result<LogLevel, tracing::subscriber::SetGlobalDefaultError> {
+    let (subscriber, level) = subscriber(options, io::stderr);
+    tracing::subscriber::set_global_default(subscriber)?;
+    Ok(level)
 }
 
 #[cfg(test)]
@@ -81,9 +101,12 @@ mod tests {
     fn logged(options: LogOptions) -> String {
         let written = Written::default();
         let sink = written.clone();
-        tracing::subscriber::with_default(subscriber(options, move || sink.clone()), || {
+        let (subscriber, level) = subscriber(options, move || sink.clone());
+        tracing::subscriber::with_default(subscriber, || {
             tracing::debug!("too fine");
             tracing::warn!(shard = 3, "something \"odd\"");
+            level.set(Level::ERROR);
+            tracing::warn!("not any more");
         });
         let bytes = written.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()

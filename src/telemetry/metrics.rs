@@ -173,13 +173,15 @@ fn by_application(
     applications: &Applications,
 ) {
     // An application id never is empty, so the last entry's label cannot be one's name.
-    let names: Vec<&str> = applications.iter().map(|(_, app)| &*app.id).chain([""]).collect();
+    let last = shards.first().map_or(0, |shard| shard.apps().len().saturating_sub(1));
+    let named = applications.iter().map(|(_, app)| &*app.id).take(last).enumerate();
+    let names: Vec<(usize, &str)> = named.chain([(last, "")]).collect();
     let total = |index: usize, value: &dyn Fn(&AppCounters) -> u64| {
         sum(shards, |shard| shard.apps().get(index).map_or(0, value))
     };
     let help = "Accepted publishes by application and dialect.";
     let mut family = page.family("fanwire_publishes_total", Kind::Counter, help);
-    for (index, name) in names.iter().enumerate() {
+    for &(index, name) in &names {
         for door in PublishDoor::ALL {
             let count = total(index, &|app| app.publishes[door as usize].get());
             family.sample(&[("application", name), ("door", door.label())], count);
@@ -187,12 +189,12 @@ fn by_application(
     }
     let help = "Messages queued for subscribers, by application.";
     let mut family = page.family("fanwire_application_deliveries_total", Kind::Counter, help);
-    for (index, name) in names.iter().enumerate() {
+    for &(index, name) in &names {
         family.sample(&[("application", name)], total(index, &|app| app.deliveries.get()));
     }
     let help = "Sessions of subscribers: WebSockets, streams and polls that wait.";
     let mut family = page.family("fanwire_application_sessions", Kind::Gauge, help);
-    for (index, name) in names.iter().enumerate() {
+    for &(index, name) in &names {
         family.sample(&[("application", name)], total(index, &|app| app.sessions.get()));
     }
 }

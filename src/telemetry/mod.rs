@@ -18,7 +18,7 @@ pub mod store;
 pub use counters::{Counter, ShardCounters};
 pub use door::{DeliveryDoor, Door, PublishDoor};
 pub use histogram::Histogram;
-pub use log::{LogFormat, LogOptions};
+pub use log::{LogFormat, LogLevel, LogOptions};
 pub use metrics::{Exposed, Limits, render};
 pub use process::ProcessStats;
 pub use rate_limit::RateLimit;

@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -41,6 +41,7 @@ pub(crate) struct Setup {
     listen: String,
     variables: Vec<(String, String)>,
     config: Option<String>,
+    config_path: Option<PathBuf>,
     file_size_max: Option<u64>,
     passed: Vec<Arc<OwnedFd>>,
 }
@@ -52,6 +53,7 @@ impl Setup {
             listen: "127.0.0.1:0".to_owned(),
             variables: Vec::new(),
             config: None,
+            config_path: None,
             file_size_max: None,
             passed: Vec::new(),
         }
@@ -65,6 +67,12 @@ impl Setup {
 
     pub(crate) fn config(mut self, text: &str) -> Setup {
         self.config = Some(text.to_owned());
+        self
+    }
+
+    /// Has it read a file that the test keeps, and may change under it.
+    pub(crate) fn config_path(mut self, path: &Path) -> Setup {
+        self.config_path = Some(path.to_owned());
         self
     }
 
@@ -120,8 +128,9 @@ impl Setup {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        if let Some(config) = &config {
-            command.arg("--config").arg(&config.path);
+        let path = config.as_ref().map(|config| &config.path).or(self.config_path.as_ref());
+        if let Some(path) = path {
+            command.arg("--config").arg(path);
         }
         let child = command.spawn().expect("the binary runs");
         Broker::watch(child, self.variant)
@@ -297,11 +306,6 @@ impl Broker {
         self.child.id()
     }
 
-    /// Waits until its log holds `text`.
-    pub(crate) fn await_log(&self, text: &str) {
-        self.await_log_times(text, 1);
-    }
-
     /// Waits until its log holds `text` so many times.
     pub(crate) fn await_log_times(&self, text: &str, count: usize) {
         let deadline = fanwire::stdx::clock::now() + PATIENCE;
@@ -379,13 +383,14 @@ pub(crate) fn on_each_with(configure: impl Fn(Setup) -> Setup, test: impl Fn(&Br
     }
 }
 
-/// A configuration file that lives as long as the start.
-struct ConfigFile {
-    path: PathBuf,
+/// A configuration file that lives as long as this does.
+#[derive(Debug)]
+pub(crate) struct ConfigFile {
+    pub(crate) path: PathBuf,
 }
 
 impl ConfigFile {
-    fn write(text: &str) -> ConfigFile {
+    pub(crate) fn write(text: &str) -> ConfigFile {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("fanwire-{}-{number}.toml", std::process::id());

@@ -16,7 +16,7 @@ mod sse;
 pub(crate) mod token;
 mod websocket;
 
-pub(crate) use broker::{Broker, PATIENCE, Setup, Variant, on_each, on_each_with};
+pub(crate) use broker::{Broker, ConfigFile, PATIENCE, Setup, Variant, on_each, on_each_with};
 pub(crate) use exposition::Metrics;
 pub(crate) use http::{Http, Response, post, request_bytes};
 pub(crate) use random::Random;

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::connection::Streams;
+use super::diff::{self, DiffArgs};
 use super::doctor::{self, DoctorArgs};
 use super::explain::{self, ExplainCommand, Told};
 use super::generate::{self, GenerateCommand};
@@ -68,6 +69,9 @@ enum ConfigCommand {
     Check(Options),
     /// Print what is in effect and where it comes from; secrets are masked.
     Show(Options),
+    /// Print what differs between two files, and what of it a running broker would take over at once;
+    /// exits with 0 when they are equal, 1 when they differ, 2 when one cannot be used.
+    Diff(DiffArgs),
     /// Print the default file with every key and its documentation.
     Default,
 }
@@ -105,6 +109,8 @@ pub enum Action {
     Check(Options),
     /// `config show`.
     Show(Options),
+    /// `config diff`.
+    Diff(DiffArgs),
     /// `config default`.
     Default,
     /// `publish`.
@@ -136,6 +142,7 @@ where
         Some(Command::Serve(options)) => Action::Serve(options),
         Some(Command::Config { command: ConfigCommand::Check(options) }) => Action::Check(options),
         Some(Command::Config { command: ConfigCommand::Show(options) }) => Action::Show(options),
+        Some(Command::Config { command: ConfigCommand::Diff(args) }) => Action::Diff(args),
         Some(Command::Config { command: ConfigCommand::Default }) => Action::Default,
         Some(Command::Publish(args)) => Action::Publish(args),
         Some(Command::Subscribe(args)) => Action::Subscribe(args),
@@ -146,12 +153,16 @@ where
     })
 }
 
-/// Runs the program: `serve` with the settings, or what a command was asked, with the given streams.
+/// Reads everything again that the command line and the environment name; the error is a sentence, or one
+/// line per problem.
+pub type Reread = Box<dyn Fn() -> Result<Loaded, String>>;
+
+/// Runs the program: `serve` with the settings and how to read them again, or what a command was asked, with the given streams.
 pub fn run(
     action: &Action,
     environment: Vec<(String, String)>,
     streams: &mut Streams<'_>,
-    serve: impl FnOnce(Loaded) -> ExitCode,
+    serve: impl FnOnce(Loaded, Reread) -> ExitCode,
 ) -> ExitCode {
     let written = match action {
         Action::Publish(args) => return publish::run(args, &environment, streams),
@@ -164,19 +175,23 @@ pub fn run(
             let told = explain::run(command, environment, streams.input, clock::unix_ms() / 1000);
             return tell(told, streams.out, streams.errors);
         }
+        Action::Diff(args) => return diff::run(args, &environment, streams),
         Action::Generate(command) => generate::run(command, streams.out),
         Action::Doctor(args) => {
             return tell(doctor::run(args, environment), streams.out, streams.errors);
         }
         Action::Default => streams.out.write_all(config::default_file().as_bytes()),
         Action::Serve(options) | Action::Check(options) | Action::Show(options) => {
-            match (load(options, environment), action) {
+            match (load(options, environment.clone()), action) {
                 (Err(problem), _) => {
                     // Nowhere is left to report a failure of this write to.
                     let _ = writeln!(streams.errors, "fanwire: {problem}");
                     return ExitCode::FAILURE;
                 }
-                (Ok(loaded), Action::Serve(_)) => return serve(loaded),
+                (Ok(loaded), Action::Serve(options)) => {
+                    let options = options.clone();
+                    return serve(loaded, Box::new(move || load(&options, environment.clone())));
+                }
                 (Ok(loaded), Action::Show(_)) => streams.out.write_all(loaded.show().as_bytes()),
                 (Ok(_), _) => writeln!(streams.out, "the configuration is good"),
             }
@@ -269,8 +284,9 @@ mod tests {
             environment.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
         let (mut out, mut errors) = (Vec::new(), Vec::new());
         let mut streams = Streams { input: &mut io::empty(), out: &mut out, errors: &mut errors };
-        let code = run(&parsed(line).unwrap(), environment, &mut streams, |loaded| {
+        let code = run(&parsed(line).unwrap(), environment, &mut streams, |loaded, reread| {
             assert_eq!(loaded.settings.server.shard_count, Some(3));
+            assert!(loaded.diff(&reread().unwrap()).is_empty());
             ExitCode::SUCCESS
         });
         let text = |bytes| String::from_utf8(bytes).unwrap();

@@ -157,7 +157,7 @@ fn fetch(settings: &Settings, wanted: &[KeySetIndex]) -> Result<(KeySets, Vec<St
         // A receiver that is gone has seen enough.
         let _ = sender.send(());
     };
-    let board = integrations::start(&sources, options, parse, on_change)
+    let board = integrations::start(&sources, None, options, parse, on_change)
         .map_err(|error| format!("cannot fetch key sets: {error}"))?;
     let places: Vec<_> = (0..).map(KeySetIndex).take(sources.len()).collect();
     while places.iter().any(|place| board.state(*place).attempt_count == 0) {

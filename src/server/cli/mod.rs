@@ -1,9 +1,11 @@
 //! The command line: what can be typed (`args`), and the commands that speak to a running broker
 //! (`publish`, `subscribe`, over a `connection`); what makes tokens (`token`) and says why they hold or
-//! not (`explain`, `explain_topic`) needs the configuration alone, and `doctor` the host beside it.
+//! not (`explain`, `explain_topic`), or compares two configurations (`diff`), needs the configuration
+//! alone, and `doctor` the host beside it.
 
 mod args;
 mod connection;
+mod diff;
 mod doctor;
 mod explain;
 mod explain_topic;
@@ -12,5 +14,5 @@ mod publish;
 mod subscribe;
 mod token;
 
-pub use args::{Action, CommandLine, Options, environment, parse, run};
+pub use args::{Action, CommandLine, Options, Reread, environment, parse, run};
 pub use connection::Streams;

@@ -12,3 +12,5 @@ mod route;
 mod session;
 mod stream;
 mod websocket;
+
+pub(super) use session::expires_s;

@@ -2,7 +2,8 @@
 
 use http::StatusCode;
 
-use super::super::run::{Shard, Stage};
+use super::super::control::Stage;
+use super::super::run::Shard;
 use super::http::Exchange;
 use crate::model::refusal::{Refusal, Refused};
 use crate::proto::http1::Response;

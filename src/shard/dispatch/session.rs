@@ -95,7 +95,10 @@ impl Shard {
 }
 
 /// When a connection's token expires, Unix seconds, leeway included; `None` where that ends nothing.
-pub(super) fn expires_s(application: &Application, identity: &Identity) -> Option<NonZeroU32> {
+pub(in crate::shard) fn expires_s(
+    application: &Application,
+    identity: &Identity,
+) -> Option<NonZeroU32> {
     if application.token_expiry == TokenExpiry::Keep {
         return None;
     }

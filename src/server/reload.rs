@@ -1,0 +1,250 @@
+//! SIGHUP: reads the configuration again, checks all of it, and puts it in force on every shard.
+//!
+//! Either everything that can be changes, or nothing does: one problem anywhere, and the former
+//! settings stay, with one line in the log that names every problem. What needs a restart is named and
+//! keeps its value until then. No connection is lost; whose sessions end is said in `shard/reload`.
+//!
+//! One thread reads, publishes and waits until every shard has taken the new snapshot over; no shard
+//! ever waits for it.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cli::Reread;
+use crate::auth::{KeyRing, KeySet};
+use crate::config::{Change, Effect, Loaded, ServerOptions, Settings};
+use crate::integrations::{self, KeySetOptions, ParsedKeys};
+use crate::mesh::Wake;
+use crate::model::application::Applications;
+use crate::model::key_board::KeyBoard;
+use crate::shard::options::SocketOptions;
+use crate::shard::{Control, Options, Rates, Snapshot};
+use crate::stdx::clock;
+use crate::stdx::published::Published;
+use crate::telemetry::{LogLevel, ReloadCounters};
+
+/// How long shards may take to take a snapshot over before the log says so; they do it in the end.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Changes that the log names; the others are counted.
+const NAMED_MAX: usize = 32;
+
+/// The threads that are to learn of new settings.
+pub(super) struct Audience {
+    /// Where the shards really listen.
+    pub(super) listening: SocketAddr,
+    pub(super) control: Arc<Control>,
+    /// Of each shard.
+    pub(super) wakes: Vec<Arc<Wake>>,
+    /// The store's copy of the applications, where there is a store.
+    pub(super) store: Option<Arc<Published<Applications>>>,
+    pub(super) counters: Arc<ReloadCounters>,
+}
+
+/// Reads settings again.
+pub(super) struct Reloader {
+    reread: Reread,
+    log_level: LogLevel,
+    /// What the process was started with; what needs a restart is compared with it.
+    started: Arc<Loaded>,
+    current: Arc<Loaded>,
+    snapshot: Arc<Snapshot>,
+    audience: Audience,
+}
+
+/// What a reload has come to.
+struct Changes {
+    live: Vec<Change>,
+    waiting: Vec<Change>,
+}
+
+impl Reloader {
+    pub(super) fn new(
+        reread: Reread,
+        log_level: LogLevel,
+        loaded: Loaded,
+        snapshot: Arc<Snapshot>,
+        audience: Audience,
+    ) -> Reloader {
+        let started = Arc::new(loaded);
+        let current = Arc::clone(&started);
+        Reloader { reread, log_level, started, current, snapshot, audience }
+    }
+
+    /// What holds for the process now.
+    pub(super) fn server(&self) -> ServerOptions {
+        self.current.settings.server
+    }
+
+    /// Reads everything again and puts it in force, or leaves everything as it is; either is logged.
+    pub(super) fn reload(&mut self) {
+        let began = clock::now();
+        match self.try_reload() {
+            Ok(changes) => {
+                let took_ms = clock::now().duration_since(began).as_millis();
+                self.audience.counters.applied(clock::unix_ms() / 1000);
+                let live = Paths(&changes.live);
+                tracing::info!(%live, took_ms, "reloaded");
+                if !changes.waiting.is_empty() {
+                    let keys = Paths(&changes.waiting);
+                    tracing::warn!(%keys, "these changes need a restart and were not applied");
+                }
+            }
+            Err(problem) => {
+                self.audience.counters.refused();
+                let lines: Vec<&str> = problem.lines().map(str::trim).collect();
+                let problem = lines.join(" | ");
+                tracing::error!(%problem, "not reloaded: the former settings stay in force");
+            }
+        }
+    }
+
+    fn try_reload(&mut self) -> Result<Changes, String> {
+        let new = (self.reread)()?;
+        let by_effect = |from: &Loaded, effect: Effect| -> Vec<Change> {
+            from.diff(&new).into_iter().filter(|change| change.effect == effect).collect()
+        };
+        let changes = Changes {
+            live: by_effect(&self.current, Effect::Live),
+            waiting: by_effect(&self.started, Effect::Restart),
+        };
+        if !changes.live.is_empty() {
+            self.put_in_force(&new.settings)?;
+        }
+        self.current = Arc::new(new);
+        Ok(changes)
+    }
+
+    fn put_in_force(&mut self, settings: &Settings) -> Result<(), String> {
+        let Audience { listening, control, wakes, store, .. } = &self.audience;
+        let snapshot = Arc::new(self.succeeded_by(settings)?);
+        check_exposure(*listening, &snapshot.applications)?;
+        // The store first: whatever names a new application comes from a shard that has the snapshot.
+        if let Some(store) = store {
+            store.publish(Arc::clone(&snapshot.applications), 0);
+        }
+        control.snapshots.publish(Arc::clone(&snapshot), wakes.len());
+        for wake in wakes {
+            wake.wake();
+        }
+        self.log_level.set(settings.log.level);
+        self.snapshot = snapshot;
+        let missing_count = control.snapshots.wait(PATIENCE);
+        if missing_count > 0 {
+            tracing::warn!(missing_count, "some shards have not taken the new settings over yet");
+        }
+        Ok(())
+    }
+
+    fn succeeded_by(&self, settings: &Settings) -> Result<Snapshot, String> {
+        let former = &self.snapshot;
+        let applications = Applications::clone(&settings.applications);
+        let applications = applications
+            .succeeding(&former.applications, self.audience.store.is_some())
+            .map_err(|problem| problem.to_string())?;
+        let key_ring = KeyRing::new(&applications).map_err(|problem| problem.to_string())?;
+        let keeps_board = applications.key_sets() == former.applications.key_sets()
+            && settings.key_sets == self.current.settings.key_sets;
+        let key_board = if keeps_board {
+            Arc::clone(&former.key_board)
+        } else {
+            let former = Some((&*former.applications, &*former.key_board));
+            fetch_key_sets(&applications, former, settings.key_sets, self.audience.wakes.clone())
+                .map_err(|error| format!("key sets cannot be fetched: {error}"))?
+        };
+        Ok(Snapshot {
+            options: Arc::new(live_options(&former.options, &settings.shard)),
+            rates: Arc::new(former.rates.succeeded_by(&applications)),
+            applications: Arc::new(applications),
+            key_ring: Arc::new(key_ring),
+            key_board,
+            history_size_max: history_size_max(&settings.shard, self.audience.wakes.len()),
+        })
+    }
+}
+
+/// What the shards start with; `wakes` are woken when a key set was fetched.
+pub(super) fn first_snapshot(
+    settings: &Settings,
+    shard_count: u16,
+    wakes: Vec<Arc<Wake>>,
+) -> io::Result<Snapshot> {
+    let applications = Arc::clone(&settings.applications);
+    let key_board = fetch_key_sets(&applications, None, settings.key_sets, wakes)?;
+    let key_ring = KeyRing::new(&applications).expect("the configuration has checked every key");
+    Ok(Snapshot {
+        options: Arc::new(settings.shard),
+        rates: Arc::new(Rates::new(&applications)),
+        applications,
+        key_ring: Arc::new(key_ring),
+        key_board,
+        history_size_max: history_size_max(&settings.shard, usize::from(shard_count)),
+    })
+}
+
+/// Bytes of history that each shard may keep in memory.
+fn history_size_max(options: &Options, shard_count: usize) -> usize {
+    options.history.memory_max / shard_count
+}
+
+/// The new options, with the former ones where a restart is needed.
+fn live_options(former: &Options, new: &Options) -> Options {
+    let socket = SocketOptions { accept_rate: new.socket.accept_rate, ..former.socket };
+    Options { driver: former.driver, send: former.send, mesh: former.mesh, socket, ..*new }
+}
+
+/// Whoever reaches the listener may use an open application. The new file was judged by the address
+/// that it names; what counts is the one that is listened on.
+fn check_exposure(listening: SocketAddr, applications: &Applications) -> Result<(), String> {
+    let mut all = applications.iter();
+    let open = all.find(|(_, application)| application.open && application.enabled);
+    match open {
+        Some((_, application)) if !listening.ip().is_loopback() => Err(format!(
+            "the application `{}` is open to everyone without a key, and the broker listens on \
+             {listening} until it is restarted",
+            application.id
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Has the key sets of every application fetched, and every shard woken when one was.
+fn fetch_key_sets(
+    applications: &Applications,
+    former: Option<(&Applications, &KeyBoard<KeySet>)>,
+    options: KeySetOptions,
+    wakes: Vec<Arc<Wake>>,
+) -> io::Result<Arc<KeyBoard<KeySet>>> {
+    let parse = |document: &[u8]| {
+        let keys = KeySet::parse(document)?;
+        Ok(ParsedKeys { usable_count: keys.len(), keys })
+    };
+    let wake_all = move || {
+        for wake in &wakes {
+            wake.wake();
+        }
+    };
+    let former = former.map(|(applications, board)| (applications.key_sets(), board));
+    integrations::start(applications.key_sets(), former, options, parse, wake_all)
+}
+
+/// Changes by their keys alone: values may be nobody's business who reads a log.
+struct Paths<'a>(&'a [Change]);
+
+impl fmt::Display for Paths<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("nothing");
+        }
+        for (index, change) in self.0.iter().take(NAMED_MAX).enumerate() {
+            let comma = if index > 0 { ", " } else { "" };
+            write!(f, "{comma}{}", change.path)?;
+        }
+        match self.0.len().saturating_sub(NAMED_MAX) {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
+}
