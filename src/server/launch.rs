@@ -1,6 +1,5 @@
 //! Composes the process: binds, pins, starts one thread per shard, waits for the stop.
 
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -9,6 +8,7 @@ use std::thread::JoinHandle;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::listening::Listening;
 use super::plan::{self, Plan};
 use crate::auth::{KeyRing, KeySet};
 use crate::broker::{BrokerOptions, Parcel};
@@ -21,7 +21,7 @@ use crate::model::key_board::KeyBoard;
 use crate::model::position::Epoch;
 use crate::model::shard::ShardIndex;
 use crate::model::store::StoreIdentity;
-use crate::shard::{ActiveDriver, Control, Listener, Rates, Shard, ShardSeed, Stage, somaxconn};
+use crate::shard::{ActiveDriver, Control, Rates, Shard, ShardSeed, Stage, somaxconn};
 use crate::stdx::clock;
 use crate::stdx::random;
 use crate::store::{self, Database, StoreOptions, StoreThread};
@@ -51,7 +51,7 @@ impl std::error::Error for LaunchError {
     }
 }
 
-fn doing<T, E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+pub(super) fn doing<T, E: Into<Box<dyn std::error::Error + Send + Sync>>>(
     result: Result<T, E>,
     what: impl FnOnce() -> String,
 ) -> Result<T, LaunchError> {
@@ -68,19 +68,14 @@ pub fn serve(settings: Settings) -> Result<(), LaunchError> {
     if !settings.server.huge_pages {
         super::huge_pages::disable();
     }
+    let listening = Listening::new(&settings);
     let applications = Arc::new(settings.applications);
     let plan = Plan::make(&settings.server, &settings.shard);
     plan::raise_descriptor_limit();
     let database = settings.store.map(|options| open_store(&applications, options)).transpose()?;
-    let running = start(
-        &plan,
-        &settings.shard,
-        &applications,
-        settings.key_sets,
-        settings.server.listen,
-        database,
-    )?;
-    super::greeting::print(running.address, &applications);
+    let running =
+        start(&plan, &settings.shard, &applications, settings.key_sets, &listening, database)?;
+    super::greeting::print(&running.urls, &applications);
     let stopped_by = wait_for_stop(signals, running, &settings.server);
     tracing::info!(?stopped_by, "stopped");
     Ok(())
@@ -88,7 +83,8 @@ pub fn serve(settings: Settings) -> Result<(), LaunchError> {
 
 /// The threads and what reaches them.
 struct Running {
-    address: SocketAddr,
+    /// How clients reach it.
+    urls: Vec<String>,
     threads: Vec<JoinHandle<()>>,
     wakes: Vec<Arc<Wake>>,
     control: Arc<Control>,
@@ -122,7 +118,7 @@ fn start(
     options: &crate::shard::Options,
     applications: &Arc<Applications>,
     key_sets: KeySetOptions,
-    listen: SocketAddr,
+    listening: &Listening,
     database: Option<Database>,
 ) -> Result<Running, LaunchError> {
     let count = plan.shard_count;
@@ -151,26 +147,22 @@ fn start(
         (Some(database), Some(port)) => Some(start_store(database, port)?),
         _ => None,
     };
-    let mut address = listen;
-    doing(Listener::claim(listen), || format!("listening on {listen}"))?;
+    let bound = listening.bind(count, backlog, &options.socket)?;
     let mut running = Running {
-        address,
+        urls: bound.urls,
         threads: Vec::new(),
         wakes: Vec::new(),
         control: Arc::clone(&control),
         store,
     };
     let (ready_tx, ready_rx) = mpsc::channel();
-    for (index, port) in (0..count).zip(ports) {
-        let bound = Listener::bind(address, backlog, &options.socket);
-        let listener = doing(bound, || format!("listening on {address}"))?;
-        address = listener.address();
+    for (index, (port, listeners)) in (0..count).zip(ports.into_iter().zip(bound.shards)) {
         running.wakes.push(Arc::clone(port.wake()));
         let seed = ShardSeed {
             options: *options,
             connections_max: plan.connections_max,
             port,
-            listener,
+            listeners,
             broker: identity.broker(ShardIndex(index), count),
             applications: Arc::clone(applications),
             counters: Arc::clone(&counters),
@@ -189,7 +181,6 @@ fn start(
         )?);
     }
     drop(ready_tx);
-    running.address = address;
     for _ in 0..count {
         let (shard, outcome) = ready_rx.recv().expect("each shard reports once");
         let driver = doing(outcome, || format!("starting shard {}", shard.0))?;

@@ -4,6 +4,7 @@ pub mod cli;
 mod greeting;
 mod huge_pages;
 mod launch;
+mod listening;
 mod plan;
 
 pub use launch::{LaunchError, serve};

@@ -56,6 +56,8 @@ pub(super) struct Delivery {
     pub(super) revocations: Vec<(AppIndex, Revocation, u64)>,
     /// What this turn delivered: when its home took the message, and to how many.
     pub(super) delivered: Vec<(u64, u64)>,
+    /// Where bytes stand between a record and a door or queue. Empty until there is TLS.
+    pub(super) plain: Vec<u8>,
     pub(super) date: Date,
     pub(super) now: Tick,
 }

@@ -1,4 +1,4 @@
-//! A shard: one thread per CPU with its listener, its connections and its part of the broker. The
+//! A shard: one thread per CPU with its listeners, its connections and its part of the broker. The
 //! only user of monoio and of the send ring.
 //!
 //! Inward: `readiness` → `read` → the codecs of `proto` → `dispatch` → `broker`. Outward: `broker`
@@ -20,6 +20,7 @@ mod flush;
 mod inbox;
 mod lifecycle;
 mod listener;
+mod listeners;
 pub mod options;
 mod outbound;
 mod outlet;
@@ -35,10 +36,13 @@ mod runtime;
 mod send;
 mod tell;
 mod timers;
+mod transport;
 mod verifying;
 
-pub use listener::{Listener, somaxconn};
+pub use listener::{ListenAddress, Listener, Seam, somaxconn};
+pub use listeners::{LISTENERS_MAX, Listeners};
 pub use options::Options;
 pub use rates::Rates;
 pub use run::{Control, Shard, ShardSeed, Stage};
 pub use runtime::ActiveDriver;
+pub use transport::{CertificateText, Part, TlsAcceptor, TlsFault, TlsVersion};

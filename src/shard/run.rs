@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use super::delivery::Delivery;
 use super::draining::Draining;
-use super::listener::Listener;
+use super::listeners::Listeners;
 use super::options::Options;
 use super::rates::Rates;
 use super::read::INPUT_SIZE;
@@ -20,6 +20,7 @@ use super::readiness::{Readiness, Ready, Source};
 use super::runtime::{ActiveDriver, Parker, ShardRuntime};
 use super::send::{DirectSender, RingSender, SendResult, Sender};
 use super::timers::SLOT;
+use super::transport::HandshakeTime;
 use super::verifying::Verifying;
 use crate::auth::{Authenticator, KeyRing, KeySet};
 use crate::broker::{Broker, BrokerOptions, Parcel};
@@ -111,8 +112,8 @@ pub struct ShardSeed {
     pub connections_max: usize,
     /// Its end of the mesh.
     pub port: Port<Parcel>,
-    /// Its listening socket.
-    pub listener: Listener,
+    /// Its listening sockets.
+    pub listeners: Listeners,
     /// What its broker is told.
     pub broker: BrokerOptions,
     /// The applications.
@@ -140,7 +141,8 @@ pub struct Shard {
     pub(super) delivery: Delivery,
     pub(super) broker: Broker,
     pub(super) readiness: Readiness,
-    pub(super) listener: Option<Listener>,
+    pub(super) listeners: Listeners,
+    pub(super) handshake_time: HandshakeTime,
     pub(super) sender: Sender,
     pub(super) wheel: Wheel,
     pub(super) scanner: Scanner,
@@ -167,7 +169,7 @@ pub struct Shard {
     control: Arc<Control>,
     clock: Clock,
     wake: Arc<Wake>,
-    accept_resumes: Option<Instant>,
+    pub(super) accept_resumes: Option<Instant>,
     deliver_since: Option<Instant>,
     /// Connections that the stop has still to close.
     pub(super) draining: Option<Draining>,
@@ -196,7 +198,7 @@ impl Shard {
 
     fn new(seed: ShardSeed, is_uring: bool) -> std::io::Result<Shard> {
         let readiness = Readiness::new()?;
-        readiness.watch(seed.listener.as_fd(), Source::Listener)?;
+        seed.listeners.watch(&readiness)?;
         readiness.watch(seed.port.wake().as_fd(), Source::Wake)?;
         let sender = if seed.options.send.uses_ring(is_uring) {
             Sender::Ring(RingSender::new()?)
@@ -226,6 +228,7 @@ impl Shard {
             store: seed.store,
             revocations: Vec::new(),
             delivered: Vec::new(),
+            plain: Vec::new(),
             date: Date::new(time_us / 1_000_000),
             now,
         };
@@ -233,7 +236,8 @@ impl Shard {
             delivery,
             broker: Broker::new(seed.broker, seed.applications),
             readiness,
-            listener: Some(seed.listener),
+            listeners: seed.listeners,
+            handshake_time: HandshakeTime::default(),
             sender,
             wheel: Wheel::new(now, SLOT),
             scanner: Scanner::new(JSON_DEPTH_MAX),
@@ -336,7 +340,7 @@ impl Shard {
         if self.note_all_ready(&ready) {
             self.accept();
             // What was accepted is ready at once, to be written and mostly to be read: a second look
-            // spares it a turn of its own. Whoever still waits at the listener is told of again.
+            // spares it a turn of its own. Whoever still waits at a listener is told of again.
             ready.clear();
             self.readiness.poll(&mut ready);
             self.note_all_ready(&ready);
@@ -347,12 +351,15 @@ impl Shard {
         }
     }
 
-    /// Notes which connections are ready; whether the listener is.
+    /// Notes which connections and listeners are ready; whether any listener is.
     fn note_all_ready(&mut self, ready: &[Ready]) -> bool {
         let mut has_arrivals = false;
         for event in ready {
             match event.source {
-                Source::Listener => has_arrivals = true,
+                Source::Listener(index) => {
+                    self.listeners.note_ready(index);
+                    has_arrivals = true;
+                }
                 // What it announces is in the inbox, which every turn drains.
                 Source::Wake => {}
                 Source::Connection(key) => self.note_ready(key, *event),
@@ -469,24 +476,6 @@ impl Shard {
             .flatten()
             .min()
             .unwrap_or(PARK_MAX)
-    }
-
-    pub(super) fn pause_accepting(&mut self, pause: Duration) {
-        if let Some(listener) = &self.listener
-            && self.accept_resumes.is_none()
-        {
-            self.readiness.forget(listener.as_fd());
-            self.accept_resumes = Some(clock::now() + pause);
-        }
-    }
-
-    fn resume_accepting(&mut self) {
-        self.accept_resumes = None;
-        if let Some(listener) = &self.listener
-            && let Err(error) = self.readiness.watch(listener.as_fd(), Source::Listener)
-        {
-            tracing::error!(%error, "cannot watch the listener again");
-        }
     }
 
     fn count_turn(&self, began: Instant) {
