@@ -274,7 +274,8 @@ impl Tunnel {
             seen.alpn = self.tls.alpn_protocol().map(<[u8]>::to_vec);
             seen.resumed = self.tls.handshake_kind() == Some(HandshakeKind::Resumed);
             let chain = self.tls.peer_certificates();
-            seen.certificate = chain.and_then(|chain| chain.first()).map(|own| own.clone().into_owned());
+            seen.certificate =
+                chain.and_then(|chain| chain.first()).map(|own| own.clone().into_owned());
         }
     }
 }

@@ -173,10 +173,13 @@ impl Session {
         }
     }
 
-    /// An error leaves its alert to be fetched (RFC 8446 §6.2).
+    /// An error leaves its alert to be fetched (RFC 8446 §6.2), behind what was to be said before.
     fn seal_alert(&mut self, rest: &mut [u8]) {
-        let state = self.tls.process_tls_records(rest).state;
-        if let Ok(ConnectionState::EncodeTlsData(mut data)) = state {
+        // Only while there is something to fetch: beyond that it would read the faulty bytes again.
+        while self.tls.wants_write()
+            && let Ok(ConnectionState::EncodeTlsData(mut data)) =
+                self.tls.process_tls_records(rest).state
+        {
             encode(&mut self.sealed, |out| data.encode(out).map_err(room_for_record));
         }
         self.stage = Stage::Closed;
