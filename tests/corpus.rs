@@ -20,6 +20,8 @@ mod native;
 mod objects;
 #[path = "../fuzz/checks/pattern.rs"]
 mod pattern;
+#[path = "../fuzz/checks/proxy.rs"]
+mod proxy;
 #[path = "../fuzz/checks/query.rs"]
 mod query;
 #[path = "../fuzz/checks/realtime.rs"]
@@ -34,7 +36,7 @@ mod ws;
 type Check = fn(&[u8]);
 
 /// Every fuzz target and its check.
-const TARGETS: [(&str, Check); 12] = [
+const TARGETS: [(&str, Check); 13] = [
     ("buzzpost", buzzpost::check),
     ("deflate", deflate::check),
     ("http1", http1::check),
@@ -42,6 +44,7 @@ const TARGETS: [(&str, Check); 12] = [
     ("names", names::check),
     ("native", native::check),
     ("pattern", pattern::check),
+    ("proxy", proxy::check),
     ("query", query::check),
     ("realtime", realtime::check),
     ("sse", sse::check),

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use super::{
-    admin, api_keys, application_limits, applications, callers, families, key_sets, limits, log,
-    poll, server, sessions, shards, store, token_keys,
+    admin, api_keys, application_limits, applications, callers, families, key_sets, limits,
+    listeners, log, poll, proxies, server, sessions, shards, store, tls, token_keys,
 };
 
 /// One key.
@@ -130,12 +130,15 @@ pub(super) fn all() -> impl Iterator<Item = &'static Key> {
         server::ROOT_KEYS,
         server::KEYS,
         admin::KEYS,
+        proxies::KEYS,
         shards::KEYS,
         limits::KEYS,
         poll::KEYS,
         store::KEYS,
         key_sets::KEYS,
         log::KEYS,
+        listeners::KEYS,
+        tls::KEYS,
         applications::KEYS,
         callers::KEYS,
         families::OWN_KEYS,

@@ -2,19 +2,24 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::environment;
 use super::limits;
+use super::listeners::ListenerOptions;
 use super::problem::{ConfigError, Origin, Problem};
 use super::raw::Raw;
 use super::value::Scalar;
 use super::values::Values;
-use super::{admin, applications, key_sets, log, poll, server, shards, store, tree};
+use super::{
+    admin, applications, key_sets, listeners, log, poll, proxies, server, shards, store, tree,
+};
 use crate::config::{AdminOptions, ServerOptions};
 use crate::integrations::KeySetOptions;
 use crate::model::application::Applications;
+use crate::model::proxies::TrustedProxies;
 use crate::shard;
 use crate::store::StoreOptions;
 use crate::telemetry::LogOptions;
@@ -61,6 +66,10 @@ pub struct Settings {
     pub server: ServerOptions,
     /// For the admin door.
     pub admin: AdminOptions,
+    /// Where to listen beside `server.listen`.
+    pub listeners: Vec<ListenerOptions>,
+    /// Who may speak for the clients behind it.
+    pub proxies: TrustedProxies,
     /// For each shard.
     pub shard: shard::Options,
     /// For the log.
@@ -105,6 +114,8 @@ pub fn load(sources: &Sources<'_>) -> Result<Loaded, ConfigError> {
     let settings = Settings {
         server: server::server(&values),
         admin: admin::admin(&mut values, sources.read),
+        listeners: listeners::listeners(&mut values, sources.read),
+        proxies: proxies::proxies(&mut values),
         shard: shard_options(&values),
         log: log::log(&values),
         store: store::store(&mut values),
@@ -184,12 +195,8 @@ fn check_sizes(values: &mut Values, settings: &Settings) {
     }
 }
 
-/// Whoever reaches the listener may use an open application, so nobody else may reach it.
+/// Whoever reaches a listener may use an open application, so nobody else may reach any.
 fn check_exposure(values: &mut Values, settings: &Settings) {
-    let listen = settings.server.listen;
-    if listen.ip().is_loopback() || !values.is_sound("server.listen") {
-        return;
-    }
     let is_exposed = |app: &crate::model::application::Application| app.open && app.enabled;
     let open: Vec<_> = settings
         .applications
@@ -197,7 +204,13 @@ fn check_exposure(values: &mut Values, settings: &Settings) {
         .filter(|(_, application)| is_exposed(application))
         .map(|(_, application)| format!("`{}`", application.id))
         .collect();
-    if !open.is_empty() {
+    if open.is_empty() {
+        return;
+    }
+    for (key, listen) in tcp_addresses(values, settings) {
+        if listen.ip().is_loopback() || !values.is_sound(&key) {
+            continue;
+        }
         let text = format!(
             "{listen} can be reached from other machines, and the application {} is open to \
              everyone without a key or token. Either declare keys for it ([[applications]] with \
@@ -206,6 +219,16 @@ fn check_exposure(values: &mut Values, settings: &Settings) {
             open.join(", "),
             port = listen.port(),
         );
-        values.problem("server.listen", text);
+        values.problem(&key, text);
     }
+}
+
+/// Every address that is listened on, by its key.
+fn tcp_addresses(values: &Values, settings: &Settings) -> Vec<(String, SocketAddr)> {
+    let further = values.entries("listeners").into_iter().filter_map(|entry| {
+        let key = format!("{entry}.address");
+        let address = values.text(&key)?.parse().ok()?;
+        Some((key, address))
+    });
+    [("server.listen".to_owned(), settings.server.listen)].into_iter().chain(further).collect()
 }

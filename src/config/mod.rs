@@ -21,10 +21,12 @@ mod families;
 mod key;
 mod key_sets;
 mod limits;
+mod listeners;
 mod load;
 mod log;
 mod poll;
 mod problem;
+mod proxies;
 mod raw;
 mod secret;
 mod server;
@@ -33,6 +35,7 @@ mod shards;
 mod show;
 mod store;
 mod suggestion;
+mod tls;
 mod token_keys;
 mod tree;
 mod value;
@@ -45,6 +48,7 @@ pub use environment::{
     CLIENT_KEY_VARIABLE, CLIENT_TOKEN_VARIABLE, CLIENT_URL_VARIABLE, FILE_VARIABLE,
 };
 pub use key::Effect;
+pub use listeners::ListenerOptions;
 pub use load::{ConfigFile, Flag, Loaded, ReadFile, Settings, Sources, load};
 pub use problem::{ConfigError, Origin, Problem};
 pub use server::ServerOptions;

@@ -10,6 +10,9 @@ use super::written;
 
 const WIDTH: usize = 96;
 
+/// Lists of tables at the root; TOML wants them behind everything else.
+const LISTS: [&str; 2] = ["listeners", "applications"];
+
 const HEAD: &str = "\
 # Fanwire's configuration: every key, at its default. `fanwire config default` prints this file,
 # `fanwire config check` judges yours, `fanwire config show` prints what is in effect and why.
@@ -34,7 +37,7 @@ pub fn default_file() -> String {
     let mut out = HEAD.to_owned();
     let mut section = String::new();
     for key in key::all() {
-        let mark = if key.path.starts_with("applications") { "#" } else { "" };
+        let mark = if list_of(key.path).is_some() { "#" } else { "" };
         if matches!(key.kind, Kind::Tables) {
             out.push('\n');
             comment(&mut out, key);
@@ -60,6 +63,9 @@ fn default_of(key: &Key) -> String {
         return written::show(key.kind, &read.expect("a test reads every default"));
     }
     match key.name() {
+        _ if key.path == "listeners[].tls.certificates[].key_file" => "\"/etc/fanwire/tls.key\"",
+        "address" => "\"unix:/run/fanwire/fanwire.sock\"",
+        "certificate_file" => "\"/etc/fanwire/tls.crt\"",
         "id" => "\"demo\"",
         "secret" | "key" => "\"\"",
         "key_file" => "\"/etc/fanwire/public.pem\"",
@@ -70,6 +76,11 @@ fn default_of(key: &Key) -> String {
         other => unreachable!("{other} has neither a default nor an example"),
     }
     .to_owned()
+}
+
+/// The list of tables that a key is or stands in, as the file's root holds it.
+fn list_of(path: &str) -> Option<&str> {
+    LISTS.into_iter().find(|list| path.starts_with(list))
 }
 
 fn comment(out: &mut String, key: &Key) {
@@ -92,19 +103,23 @@ impl Loaded {
     pub fn show(&self) -> String {
         let mut out = String::new();
         let mut section = "";
-        for key in key::all().filter(|key| !key.path.starts_with("applications")) {
+        for key in key::all().filter(|key| list_of(key.path).is_none()) {
             if key.section() != section {
                 section = key.section();
                 let _ = writeln!(out, "\n[{section}]");
             }
             self.line(&mut out, key.path, key);
         }
-        let entries = self.values.entries("applications");
-        if entries.is_empty() {
-            out.push_str("\n# No application is declared: there is `demo`, open to everyone.\n");
-        }
-        for entry in entries {
-            self.entry(&mut out, &entry, "applications");
+        for list in LISTS {
+            let entries = self.values.entries(list);
+            if entries.is_empty() && list == "applications" {
+                out.push_str(
+                    "\n# No application is declared: there is `demo`, open to everyone.\n",
+                );
+            }
+            for entry in entries {
+                self.entry(&mut out, &entry, list);
+            }
         }
         out
     }

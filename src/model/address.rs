@@ -30,6 +30,11 @@ impl AddressList {
         Ok(list)
     }
 
+    /// Whether it lists any network that may come.
+    pub fn names_some(&self) -> bool {
+        !self.allowed.is_empty()
+    }
+
     /// Whether `address` may come: no denied network holds it, and an allowed one does or there are
     /// none. An IPv4 address that came over an IPv6 socket counts as IPv4.
     pub fn allows(&self, address: IpAddr) -> bool {

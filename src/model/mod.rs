@@ -12,6 +12,7 @@ pub mod message;
 pub mod pattern;
 pub mod position;
 pub mod presence;
+pub mod proxies;
 pub mod rate;
 pub mod recovery;
 pub mod refusal;

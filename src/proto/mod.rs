@@ -7,6 +7,7 @@ pub mod encode;
 pub mod http1;
 pub mod json;
 pub mod native;
+pub mod proxy;
 pub mod realtime;
 pub mod sse;
 pub mod ws;

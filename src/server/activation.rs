@@ -58,38 +58,29 @@ impl std::fmt::Display for ActivationError {
 
 impl std::error::Error for ActivationError {}
 
-/// One listener per shard: systemd's, else at `listen`, which is then made sure to be ours alone.
+/// systemd's listeners, one per shard, if it passed any.
 ///
 /// # Errors
-/// When the address is taken, or what systemd passed does not fit.
+/// When what it passed does not fit.
 pub(super) fn listeners(
     listen: SocketAddr,
     shard_count: u16,
     backlog: u32,
     options: &SocketOptions,
     applications: &Applications,
-) -> Result<Vec<Listener>, LaunchError> {
+) -> Result<Option<Vec<Listener>>, LaunchError> {
     let taking = || "taking over the sockets that systemd passed".to_owned();
-    if let Some(passed) = doing(passed(), taking)? {
-        let adopt = |socket| Listener::adopt(socket, backlog, options);
-        let adopted: std::io::Result<Vec<_>> = passed.into_iter().map(adopt).collect();
-        let adopted = doing(adopted, taking)?;
-        doing(check(&adopted, shard_count, applications), taking)?;
-        if adopted.first().is_some_and(|first| first.address() != listen) {
-            tracing::info!(%listen, "systemd passed the sockets; server.listen is not used");
-        }
-        return Ok(adopted);
+    let Some(passed) = doing(passed(), taking)? else { return Ok(None) };
+    let adopt = |socket| Listener::adopt(socket, backlog, options);
+    let adopted: std::io::Result<Vec<_>> = passed.into_iter().map(adopt).collect();
+    let adopted = doing(adopted, taking)?;
+    let addresses: Vec<SocketAddr> =
+        adopted.iter().filter_map(|listener| listener.address().tcp()).collect();
+    doing(check(&addresses, shard_count, applications), taking)?;
+    if addresses.first().is_some_and(|first| *first != listen) {
+        tracing::info!(%listen, "systemd passed the sockets; server.listen is not used");
     }
-    doing(Listener::claim(listen), || format!("listening on {listen}"))?;
-    let mut address = listen;
-    let mut bound = Vec::new();
-    for _ in 0..shard_count {
-        let listener = Listener::bind(address, backlog, options);
-        let listener = doing(listener, || format!("listening on {address}"))?;
-        address = listener.address();
-        bound.push(listener);
-    }
-    Ok(bound)
+    Ok(Some(adopted))
 }
 
 /// The sockets that were passed to this process, if any were.
@@ -122,25 +113,21 @@ fn is_listening(socket: &TcpListener) -> bool {
 }
 
 fn check(
-    adopted: &[Listener],
+    addresses: &[SocketAddr],
     shard_count: u16,
     applications: &Applications,
 ) -> Result<(), ActivationError> {
-    if adopted.len() != usize::from(shard_count) {
-        return Err(ActivationError::Count { passed: adopted.len(), shards: shard_count });
+    if addresses.len() != usize::from(shard_count) {
+        return Err(ActivationError::Count { passed: addresses.len(), shards: shard_count });
     }
-    for pair in adopted.windows(2) {
-        let [one, other] = [pair[0].address(), pair[1].address()];
-        if one != other {
-            return Err(ActivationError::Addresses(one, other));
-        }
+    if let Some([one, other]) = addresses.array_windows().find(|[one, other]| one != other) {
+        return Err(ActivationError::Addresses(*one, *other));
     }
     let mut open = applications.iter().filter(|(_, app)| app.enabled && app.open);
-    if let (Some(listener), Some((_, application))) = (adopted.first(), open.next())
-        && !listener.address().ip().is_loopback()
+    if let (Some(address), Some((_, application))) = (addresses.first(), open.next())
+        && !address.ip().is_loopback()
     {
-        let id = application.id.to_string();
-        return Err(ActivationError::Exposed(listener.address(), id));
+        return Err(ActivationError::Exposed(*address, application.id.to_string()));
     }
     Ok(())
 }

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use super::activation;
 use super::cli::Reread;
 use super::lifecycle::{Lifecycle, Shards};
+use super::listening::Listening;
 use super::plan::{self, Plan};
 use super::reload::{Audience, Reloader, first_snapshot};
 use super::signals::Events;
@@ -21,8 +21,7 @@ use crate::model::position::Epoch;
 use crate::model::shard::ShardIndex;
 use crate::model::store::StoreIdentity;
 use crate::shard::{
-    ActiveDriver, AdminDoor, Control, Listener, Shard, ShardSeed, Snapshot, Stage, somaxconn,
-    steer_by_cpu,
+    ActiveDriver, AdminDoor, Control, Shard, ShardSeed, Snapshot, Stage, somaxconn,
 };
 use crate::stdx::clock;
 use crate::stdx::published::Published;
@@ -75,19 +74,20 @@ pub fn serve(loaded: Loaded, reread: Reread, log_level: LogLevel) -> Result<(), 
     if !settings.server.huge_pages {
         super::huge_pages::disable();
     }
+    let listening = Listening::new(settings);
     let plan = Plan::make(&settings.server, &settings.shard);
     plan::raise_descriptor_limit();
     let admin = doing(super::admin::open(settings.admin.clone()), || {
         "listening on the address of admin.listen".into()
     })?;
-    let running = start(&plan, settings, admin)?;
-    super::greeting::print(running.address, &settings.applications);
+    let running = start(&plan, settings, &listening, admin)?;
+    super::greeting::print(&running.urls, &settings.applications);
     let lifecycle = Lifecycle::from_environment();
     doing(lifecycle.serving(running.shards()), || {
         "starting the thread that tells the service manager".into()
     })?;
     let audience = Audience {
-        listening: running.address,
+        exposed: running.exposed,
         control: Arc::clone(&running.control),
         wakes: running.wakes.clone(),
         store: running.store_reloads.as_ref().map(Arc::clone),
@@ -107,7 +107,10 @@ pub fn serve(loaded: Loaded, reread: Reread, log_level: LogLevel) -> Result<(), 
 
 /// The threads and what reaches them.
 struct Running {
-    address: SocketAddr,
+    /// How clients reach it.
+    urls: Vec<String>,
+    /// An address that other machines reach, where there is one.
+    exposed: Option<SocketAddr>,
     threads: Vec<JoinHandle<()>>,
     wakes: Vec<Arc<Wake>>,
     control: Arc<Control>,
@@ -156,10 +159,10 @@ fn start_store(database: Database, port: Port<Parcel>) -> Result<StoreThread, La
 fn start(
     plan: &Plan,
     settings: &Settings,
+    listening: &Listening,
     mut admin: Option<AdminDoor>,
 ) -> Result<Running, LaunchError> {
     let Settings { shard: options, applications, .. } = settings;
-    let listen = settings.server.listen;
     let store_reloads = Arc::new(Published::new(Arc::clone(applications)));
     let open = |options| open_store(applications, options);
     let database = settings.store.clone().map(open).transpose()?;
@@ -189,9 +192,10 @@ fn start(
         _ => None,
     };
     let reloads = Arc::new(ReloadCounters::started(clock::unix_ms() / 1000));
-    let listeners = activation::listeners(listen, count, backlog, &options.socket, applications)?;
+    let bound = listening.bind(plan, backlog, &options.socket, applications)?;
     let mut running = Running {
-        address: listeners.first().map_or(listen, Listener::address),
+        urls: bound.urls,
+        exposed: bound.exposed,
         threads: Vec::new(),
         wakes: Vec::new(),
         control: Arc::clone(&control),
@@ -203,17 +207,13 @@ fn start(
         driver: ActiveDriver::Epoll,
     };
     let (ready_tx, ready_rx) = mpsc::channel();
-    for ((index, port), listener) in (0..count).zip(ports).zip(listeners) {
-        if index == 0 {
-            // For all listeners of the address, which began to listen in the shards' order.
-            steer(plan, &listener)?;
-        }
+    for (index, (port, listeners)) in (0..count).zip(ports.into_iter().zip(bound.shards)) {
         running.wakes.push(Arc::clone(port.wake()));
         let seed = ShardSeed {
             snapshot: Arc::clone(&snapshot),
             connections_max: plan.connections_max,
             port,
-            listener,
+            listeners,
             broker: identity.broker(ShardIndex(index), count),
             counters: Arc::clone(&counters),
             control: Arc::clone(&control),
@@ -238,14 +238,6 @@ fn start(
         tracing::info!(shard = shard.0, %driver, cpu = ?plan.cpus.get(shard.index()).map(|c| c.id), "shard ready");
     }
     Ok(running)
-}
-
-/// Has the kernel choose shards by CPU, where that is asked for.
-fn steer(plan: &Plan, first: &Listener) -> Result<(), LaunchError> {
-    match plan.steered_cpus() {
-        Some(cpus) => doing(steer_by_cpu(first, &cpus), || "shards.steer_by_cpu".into()),
-        None => Ok(()),
-    }
 }
 
 type Report = (ShardIndex, std::io::Result<ActiveDriver>);

@@ -9,6 +9,7 @@ mod greeting;
 mod huge_pages;
 mod launch;
 mod lifecycle;
+mod listening;
 mod notify;
 mod plan;
 mod reload;

@@ -33,8 +33,8 @@ const NAMED_MAX: usize = 32;
 
 /// The threads that are to learn of new settings.
 pub(super) struct Audience {
-    /// Where the shards really listen.
-    pub(super) listening: SocketAddr,
+    /// An address that they listen on and other machines reach, where there is one.
+    pub(super) exposed: Option<SocketAddr>,
     pub(super) control: Arc<Control>,
     /// Of each shard.
     pub(super) wakes: Vec<Arc<Wake>>,
@@ -113,14 +113,16 @@ impl Reloader {
         if !changes.live.is_empty() {
             self.put_in_force(&new.settings)?;
         }
+        // Also without any change: the files that are named may hold new certificates.
+        renew_certificates(&self.started.settings, &new.settings);
         self.current = Arc::new(new);
         Ok(changes)
     }
 
     fn put_in_force(&mut self, settings: &Settings) -> Result<(), String> {
-        let Audience { listening, control, wakes, store, .. } = &self.audience;
+        let Audience { exposed, control, wakes, store, .. } = &self.audience;
         let snapshot = Arc::new(self.succeeded_by(settings)?);
-        check_exposure(*listening, &snapshot.applications)?;
+        check_exposure(*exposed, &snapshot.applications)?;
         // The store first: whatever names a new application comes from a shard that has the snapshot.
         if let Some(store) = store {
             store.publish(Arc::clone(&snapshot.applications), 0);
@@ -195,15 +197,26 @@ fn live_options(former: &Options, new: &Options) -> Options {
     Options { driver: former.driver, send: former.send, mesh: former.mesh, socket, ..*new }
 }
 
+/// Listeners that speak TLS, and go on to do so, take over the certificates that were read with `new`.
+fn renew_certificates(started: &Settings, new: &Settings) {
+    for listener in &started.listeners {
+        let successor = new.listeners.iter().find(|other| other.address == listener.address);
+        let successor = successor.and_then(|other| other.seam.tls.as_ref());
+        if let (Some(tls), Some(successor)) = (&listener.seam.tls, successor) {
+            tls.replace_by(successor);
+        }
+    }
+}
+
 /// Whoever reaches the listener may use an open application. The new file was judged by the address
 /// that it names; what counts is the one that is listened on.
-fn check_exposure(listening: SocketAddr, applications: &Applications) -> Result<(), String> {
+fn check_exposure(exposed: Option<SocketAddr>, applications: &Applications) -> Result<(), String> {
     let mut all = applications.iter();
     let open = all.find(|(_, application)| application.open && application.enabled);
-    match open {
-        Some((_, application)) if !listening.ip().is_loopback() => Err(format!(
+    match (open, exposed) {
+        (Some((_, application)), Some(address)) => Err(format!(
             "the application `{}` is open to everyone without a key, and the broker listens on \
-             {listening} until it is restarted",
+             {address} until it is restarted",
             application.id
         )),
         _ => Ok(()),

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use super::connection::Connection;
 use super::listener::{Accepted, Listener};
 use super::run::Shard;
+use super::transport::Peer;
 use crate::auth::AdminToken;
 use crate::model::refusal::{Refusal, Refused};
 use crate::stdx::slab::Key;
@@ -100,7 +101,7 @@ impl Shard {
         }
     }
 
-    fn begin_admin(&mut self, fd: OwnedFd, peer: std::net::SocketAddr) {
+    fn begin_admin(&mut self, fd: OwnedFd, peer: Peer) {
         let Some(door) = &mut self.admin else { return };
         if door.connection_count >= CONNECTIONS_MAX {
             self.delivery.counters().accepts_shed.increment();

@@ -4,14 +4,14 @@
 //! is under way sits behind a box that is dropped when it is over. The size is a budget, tested.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::sync::Arc;
 
 use super::answer::Answer;
 use super::outbound::Outbound;
 use super::rates::Buckets;
+use super::transport::{Peer, Transport};
 use crate::broker::StartFrom;
 use crate::model::application::AppIndex;
 use crate::model::close::CloseCause;
@@ -48,7 +48,12 @@ pub(super) struct Connection {
     pub(super) timer_due: Tick,
     /// When its token expires, Unix seconds, leeway included.
     pub(super) expires_s: Option<NonZeroU32>,
-    pub(super) peer: SocketAddr,
+    /// Who is at the other end, or whom the proxy there has named.
+    pub(super) peer: Peer,
+    /// Counted among the connections of its address.
+    pub(super) admitted: bool,
+    /// What stands between its socket and its door, where anything does.
+    pub(super) transport: Option<Box<Transport>>,
     pub(super) door: Door,
 }
 
@@ -62,6 +67,13 @@ pub(super) enum Phase {
     /// Our side is shut; what the peer still sends is thrown away until its end, so that no reset
     /// overtakes our last bytes (RFC 9112 §9.6).
     Lingering(CloseCause),
+}
+
+impl Phase {
+    /// Whether our side is shut.
+    pub(super) fn is_lingering(self) -> bool {
+        matches!(self, Phase::Lingering(_))
+    }
 }
 
 /// Small facts.
@@ -92,8 +104,8 @@ pub(super) struct Flags {
     pub(super) pinged: bool,
     /// Listed to be removed at the end of the turn.
     pub(super) doomed: bool,
-    /// Counted among the connections of its address.
-    pub(super) admitted: bool,
+    /// What its socket carries is not what its door speaks: see `transport`.
+    pub(super) seam: bool,
     /// Has more to catch up with, once its queue has room.
     pub(super) catching: bool,
     /// Came through the admin door.
@@ -220,10 +232,12 @@ pub(super) struct Resuming {
 
 impl Connection {
     /// A fresh connection that speaks HTTP.
-    pub(super) fn new(fd: OwnedFd, peer: SocketAddr, now: Tick) -> Connection {
+    pub(super) fn new(fd: OwnedFd, peer: Peer, now: Tick) -> Connection {
         Connection {
             fd,
             peer,
+            admitted: false,
+            transport: None,
             outbound: Outbound::default(),
             door: Door::Http(HttpDoor::default()),
             unread: Vec::new(),
@@ -240,6 +254,18 @@ impl Connection {
     /// Whether it still serves.
     pub(super) fn is_open(&self) -> bool {
         self.phase == Phase::Open
+    }
+
+    /// Whether its door is not reached yet: a header or a handshake is under way.
+    pub(super) fn is_beginning(&self) -> bool {
+        self.flags.seam && self.transport.as_ref().is_some_and(|transport| transport.is_beginning())
+    }
+
+    /// Whether everything that it is owed has left.
+    pub(super) fn is_flushed(&self) -> bool {
+        let ends = !self.is_open();
+        self.outbound.is_empty()
+            && self.transport.as_ref().is_none_or(|transport| transport.is_flushed(ends))
     }
 
     /// Whether an empty queue is all there is to know after a send: nothing waits for that.
@@ -264,7 +290,13 @@ impl Connection {
     /// many. By the peer's port, so that one client's are always the same and many clients' differ.
     pub(super) fn jitter(&self) -> u16 {
         // 2^16 divided by the golden ratio: neighbouring ports land far apart.
-        self.peer.port().wrapping_mul(40_503)
+        let word = match self.peer.port() {
+            // A Unix socket's peer has none.
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "any bits")]
+            0 => self.fd.as_raw_fd() as u16,
+            port => port,
+        };
+        word.wrapping_mul(40_503)
     }
 
     /// Whether its queue has met the limit and its socket takes no more. What a turn has queued

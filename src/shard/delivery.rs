@@ -62,6 +62,8 @@ pub(super) struct Delivery {
     pub(super) backlog: Backlog,
     /// Where an answer's content is put together; empty in between.
     pub(super) scratch: Vec<u8>,
+    /// Where bytes stand between a record and a door or queue. Empty until there is TLS.
+    pub(super) plain: Vec<u8>,
     pub(super) date: Date,
     pub(super) now: Tick,
 }

@@ -4,7 +4,6 @@
 //! Each client gets a time of its own to come back, and, where it keeps positions, a ticket to come
 //! back with. What it was owed leaves before.
 
-use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
 use super::connection::{Connection, Door};
@@ -55,9 +54,7 @@ impl Shard {
     pub(super) fn enter_stage(&mut self, stage: Stage) {
         self.stage = stage;
         if stage == Stage::Draining {
-            if let Some(listener) = self.listener.take() {
-                self.readiness.forget(listener.as_fd());
-            }
+            self.listeners.close(&self.readiness);
             let left = self.public_connections().collect();
             let spread = self.delivery.options.drain.spread;
             self.draining = Some(Draining::new(left, spread, clock::now()));

@@ -37,10 +37,15 @@ impl Shard {
     fn flush_batch(&mut self, keys: &[Key], results: &mut Vec<SendResult>) {
         let mut sending: SmallVec<[(Key, u32); BATCH_LEN_MAX]> = SmallVec::new();
         let mut idle: SmallVec<[Key; 16]> = SmallVec::new();
+        let mut seams: SmallVec<[Key; 16]> = SmallVec::new();
         {
             let mut jobs: SmallVec<[Job<'_>; BATCH_LEN_MAX]> = SmallVec::new();
             for key in keys {
                 let Some(connection) = self.delivery.connections.get(*key) else { continue };
+                if connection.flags.seam {
+                    seams.push(*key);
+                    continue;
+                }
                 let waits = connection.flags.blocked || connection.flags.held;
                 if !connection.outbound.is_empty() && !waits {
                     let parts = parts(connection);
@@ -66,6 +71,9 @@ impl Shard {
         let counters = self.delivery.counters();
         counters.sends.add(sending.len() as u64);
         counters.bytes_sent.add(sent_size);
+        if !seams.is_empty() {
+            self.flush_seams(&seams, results);
+        }
     }
 
     fn take_result(&mut self, key: Key, offered: u32, result: SendResult) {
@@ -98,10 +106,10 @@ impl Shard {
     }
 
     /// The connection's share of this flush is over: what follows from a shorter queue.
-    fn after_send(&mut self, key: Key) {
+    pub(super) fn after_send(&mut self, key: Key) {
         let Some(connection) = self.delivery.connections.get_mut(key) else { return };
         connection.flags.dirty = false;
-        let is_empty = connection.outbound.is_empty();
+        let is_empty = connection.is_flushed();
         if let Phase::Closing(cause) = connection.phase
             && is_empty
         {

@@ -50,7 +50,7 @@ mod tests {
             ..SocketOptions::default()
         };
         let listener = Listener::bind(ANY_PORT, 8, &options).unwrap();
-        let _client = TcpStream::connect(listener.address()).unwrap();
+        let _client = TcpStream::connect(listener.address().tcp().unwrap()).unwrap();
         let socket = accepted(&listener);
         assert_eq!(socket.tcp_notsent_lowat().unwrap(), 16_384);
         assert_eq!(socket.tcp_user_timeout().unwrap(), Some(Duration::from_millis(31_500)));
@@ -62,7 +62,7 @@ mod tests {
         let options = SocketOptions { busy_poll, ..SocketOptions::default() };
         match Listener::bind(ANY_PORT, 8, &options) {
             Ok(listener) => {
-                let _client = TcpStream::connect(listener.address()).unwrap();
+                let _client = TcpStream::connect(listener.address().tcp().unwrap()).unwrap();
                 assert_eq!(accepted(&listener).busy_poll().unwrap(), 50);
             }
             Err(error) => {
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn nothing_is_set_unless_it_is_told() {
         let listener = Listener::bind(ANY_PORT, 8, &SocketOptions::default()).unwrap();
-        let _client = TcpStream::connect(listener.address()).unwrap();
+        let _client = TcpStream::connect(listener.address().tcp().unwrap()).unwrap();
         assert_eq!(accepted(&listener).tcp_user_timeout().unwrap(), None);
     }
 

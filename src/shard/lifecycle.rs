@@ -3,7 +3,7 @@
 //! Invariant: whatever ended it, a connection leaves the broker, the table and the counters once,
 //! at the end of the turn in which it was doomed.
 
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use super::connection::{Connection, Phase};
 use super::listener::Accepted;
 use super::readiness::Source;
 use super::run::Shard;
+use super::transport::{Peer, Transport};
 use crate::model::close::CloseCause;
 use crate::stdx::clock;
 use crate::stdx::slab::Key;
@@ -22,7 +23,9 @@ impl Shard {
     /// Accepts what waits, up to the turn's budget.
     pub(super) fn accept(&mut self) {
         for _ in 0..self.delivery.options.turn.accepts_max {
-            let Some(listener) = &self.listener else { return };
+            if self.listeners.is_empty() {
+                return;
+            }
             let untaken = self.accept_pace;
             if let Some((measure, pace)) = &mut self.accept_pace
                 && let Err(wait) = pace.take(measure, clock::monotonic_ns(), 1)
@@ -30,7 +33,7 @@ impl Shard {
                 // The rest waits in the kernel's queue; nobody is refused for the pace.
                 return self.pause_accepting(wait);
             }
-            match listener.accept() {
+            match self.listeners.accept() {
                 Accepted::Connection(fd, peer) => self.begin(fd, peer),
                 Accepted::Gone => {}
                 Accepted::Nobody => {
@@ -51,7 +54,23 @@ impl Shard {
         }
     }
 
-    fn begin(&mut self, fd: OwnedFd, peer: SocketAddr) {
+    /// Lets nobody in for a while; they wait in the kernel's queues.
+    fn pause_accepting(&mut self, pause: Duration) {
+        if !self.listeners.is_empty() && self.accept_resumes.is_none() {
+            self.listeners.forget(&self.readiness);
+            self.accept_resumes = Some(clock::now() + pause);
+        }
+    }
+
+    /// Lets clients in again after a pause.
+    pub(super) fn resume_accepting(&mut self) {
+        self.accept_resumes = None;
+        if let Err(error) = self.listeners.watch(&self.readiness) {
+            tracing::error!(%error, "cannot watch the listeners again");
+        }
+    }
+
+    fn begin(&mut self, fd: OwnedFd, peer: Peer) {
         if self.public_connection_count() >= self.connections_max {
             // Closed at once: cheaper for both sides than an answer, and clients retry.
             self.delivery.counters().accepts_shed.increment();
@@ -65,8 +84,14 @@ impl Shard {
             }
             return;
         }
+        let Ok(transport) = self.listeners.transport(peer) else {
+            return self.turn_away(peer);
+        };
         self.delivery.options.socket.apply(&fd);
-        self.admit(Connection::new(fd, peer, self.delivery.now));
+        let mut connection = Connection::new(fd, peer, self.delivery.now);
+        connection.flags.seam = transport.as_deref().is_some_and(Transport::is_seam);
+        connection.transport = transport;
+        self.admit(connection);
     }
 
     /// Takes a new connection into the table.
@@ -79,6 +104,18 @@ impl Shard {
             return self.delivery.doom(key, CloseCause::Socket);
         }
         self.reschedule(key);
+    }
+
+    /// Closes a connection whose PROXY protocol header would not be believed.
+    fn turn_away(&mut self, peer: Peer) {
+        self.delivery.counters().accepts_shed.increment();
+        if let Some(suppressed) = self.accept_log.ask(self.delivery.now) {
+            tracing::warn!(
+                %peer, suppressed,
+                "closed at the accept: a listener with proxy_protocol takes connections only from \
+                 server.trusted_proxies"
+            );
+        }
     }
 
     /// The queue of a closing connection is empty: shut our side, wait for the peer's.

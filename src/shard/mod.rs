@@ -1,4 +1,4 @@
-//! A shard: one thread per CPU with its listener, its connections and its part of the broker. The
+//! A shard: one thread per CPU with its listeners, its connections and its part of the broker. The
 //! only user of monoio and of the send ring.
 //!
 //! Inward: `readiness` → `read` → the codecs of `proto` → `dispatch` → `broker`. Outward: `broker`
@@ -24,6 +24,7 @@ mod inbox;
 mod inherited;
 mod lifecycle;
 mod listener;
+mod listeners;
 pub mod options;
 mod outbound;
 mod outlet;
@@ -42,14 +43,17 @@ mod steering;
 mod tally;
 mod tell;
 mod timers;
+mod transport;
 mod verifying;
 
 pub use admin::AdminDoor;
 pub use control::{Control, Stage};
-pub use listener::{Listener, somaxconn};
+pub use listener::{ListenAddress, Listener, Seam, somaxconn};
+pub use listeners::{LISTENERS_MAX, Listeners};
 pub use options::Options;
 pub use rates::Rates;
 pub use reload::Snapshot;
 pub use run::{Shard, ShardSeed};
 pub use runtime::{ActiveDriver, probe_uring};
 pub use steering::steer_by_cpu;
+pub use transport::{CertificateText, Part, TlsAcceptor, TlsFault, TlsVersion};

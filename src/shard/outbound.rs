@@ -131,6 +131,11 @@ impl Outbound {
         }
     }
 
+    /// Drops everything, for a peer to whom nothing can be said any more.
+    pub(super) fn discard_all(&mut self) {
+        *self = Outbound::default();
+    }
+
     /// The unsent parts, in order.
     pub(super) fn parts(&self) -> impl Iterator<Item = &[u8]> {
         let (one, many) = match &self.queue {

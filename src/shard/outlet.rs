@@ -179,7 +179,7 @@ impl Outlet for Delivery {
     }
 
     fn peer(&self, session: Key) -> Option<SocketAddr> {
-        self.connections.get(session).map(|connection| connection.peer)
+        self.connections.get(session).map(|connection| connection.peer.address())
     }
 
     fn queued_size(&self, session: Key) -> usize {

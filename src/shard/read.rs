@@ -24,6 +24,7 @@ impl Shard {
     /// Reads a connection once and takes in what came. Lists it again if more may be there.
     pub(super) fn read(&mut self, key: Key) {
         let Some(connection) = self.delivery.connections.get_mut(key) else { return };
+        let is_seam = connection.flags.seam;
         if !connection.unread.is_empty() {
             let mut unread = std::mem::take(&mut connection.unread);
             self.take_in(key, &mut unread);
@@ -32,14 +33,19 @@ impl Shard {
             return;
         }
         let mut input = std::mem::take(&mut self.input);
-        self.read_socket(key, &mut input);
+        if is_seam {
+            self.read_seam(key, &mut input);
+        } else if let Some(size) = self.receive(key, &mut input) {
+            self.take_in(key, &mut input[..size]);
+        }
         self.input = input;
     }
 
-    fn read_socket(&mut self, key: Key, input: &mut [u8]) {
-        let Some(connection) = self.delivery.connections.get_mut(key) else { return };
+    /// Reads the socket once, if it may hold something; how many bytes came, more than none.
+    pub(super) fn receive(&mut self, key: Key, input: &mut [u8]) -> Option<usize> {
+        let connection = self.delivery.connections.get_mut(key)?;
         if !connection.flags.readable {
-            return;
+            return None;
         }
         match recv(connection.fd.as_fd(), &mut *input, RecvFlags::DONTWAIT) {
             Ok((0, _)) => {
@@ -56,17 +62,18 @@ impl Shard {
                 if !drained {
                     self.delivery.read_again(key);
                 }
-                self.take_in(key, &mut input[..size]);
+                return Some(size);
             }
             Err(Errno::AGAIN) => connection.flags.readable = false,
             Err(Errno::INTR) => self.delivery.read_again(key),
             Err(_) => self.delivery.doom(key, CloseCause::Socket),
         }
+        None
     }
 
     /// Takes in bytes until they are used up, the connection pauses or has had its share of the
     /// turn; then the rest is kept.
-    fn take_in(&mut self, key: Key, mut bytes: &mut [u8]) {
+    pub(super) fn take_in(&mut self, key: Key, mut bytes: &mut [u8]) {
         for _ in 0..EVENTS_PER_READ_MAX {
             if bytes.is_empty() {
                 return;
@@ -127,7 +134,7 @@ impl Shard {
         let cause = match connection.phase {
             // Its last answers are on their way; the flush that sends them ends it.
             Phase::Closing(_)
-                if matches!(connection.door, Door::Http(_)) && !connection.outbound.is_empty() =>
+                if matches!(connection.door, Door::Http(_)) && !connection.is_flushed() =>
             {
                 return;
             }
@@ -140,7 +147,7 @@ impl Shard {
             if self.close_after_answers(key) {
                 return;
             }
-            if self.delivery.connections.get(key).is_some_and(|c| !c.outbound.is_empty()) {
+            if self.delivery.connections.get(key).is_some_and(|c| !c.is_flushed()) {
                 return self.delivery.close(key, cause);
             }
         }

@@ -11,6 +11,7 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::time::Timespec;
 
+use super::listeners::LISTENERS_MAX;
 use crate::stdx::slab::Key;
 
 /// Events taken from the kernel at once; more wait for the next turn.
@@ -19,8 +20,8 @@ const EVENTS_MAX: usize = 512;
 /// Who is ready.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Source {
-    /// The listening socket.
-    Listener,
+    /// A listening socket, by its place among the shard's.
+    Listener(u8),
     /// The admin door's.
     AdminListener,
     /// Another thread pushed to the inbox.
@@ -47,9 +48,10 @@ pub(super) struct Readiness {
     events: Vec<epoll::Event>,
 }
 
-const LISTENER: u64 = u64::MAX;
-const WAKE: u64 = u64::MAX - 1;
-const ADMIN_LISTENER: u64 = u64::MAX - 2;
+/// Connections' keys stay below: their index would have to be 2³²−1.
+const WAKE: u64 = u64::MAX;
+const ADMIN_LISTENER: u64 = WAKE - 1;
+const LISTENERS: u64 = ADMIN_LISTENER - LISTENERS_MAX as u64;
 
 impl Readiness {
     /// An empty set.
@@ -69,8 +71,8 @@ impl Readiness {
     pub(super) fn watch(&self, fd: BorrowedFd<'_>, source: Source) -> std::io::Result<()> {
         let edge = epoll::EventFlags::ET;
         let (data, flags) = match source {
-            Source::Listener => (LISTENER, epoll::EventFlags::IN),
             Source::AdminListener => (ADMIN_LISTENER, epoll::EventFlags::IN | edge),
+            Source::Listener(index) => (LISTENERS + u64::from(index), epoll::EventFlags::IN),
             Source::Wake => (WAKE, epoll::EventFlags::IN | edge),
             Source::Connection(key) => (
                 u64::from(key.index) << 32 | u64::from(key.generation),
@@ -116,9 +118,10 @@ impl AsFd for Readiness {
 
 fn source_of(data: u64) -> Source {
     match data {
-        LISTENER => Source::Listener,
         WAKE => Source::Wake,
         ADMIN_LISTENER => Source::AdminListener,
+        #[expect(clippy::cast_possible_truncation, reason = "below LISTENERS_MAX")]
+        LISTENERS.. => Source::Listener((data - LISTENERS) as u8),
         _ => {
             #[expect(clippy::cast_possible_truncation, reason = "the two halves of the word")]
             let (index, generation) = ((data >> 32) as u32, data as u32);

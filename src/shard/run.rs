@@ -14,7 +14,7 @@ use super::backlog::Backlog;
 use super::control::{Control, Stage};
 use super::delivery::Delivery;
 use super::draining::Draining;
-use super::listener::Listener;
+use super::listeners::Listeners;
 use super::rates::Rates;
 use super::read::INPUT_SIZE;
 use super::readiness::{Readiness, Ready, Source};
@@ -22,6 +22,7 @@ use super::reload::{Snapshot, accept_pace};
 use super::runtime::{ActiveDriver, Parker, ShardRuntime};
 use super::send::{DirectSender, RingSender, SendResult, Sender};
 use super::timers::SLOT;
+use super::transport::HandshakeTime;
 use super::verifying::Verifying;
 use crate::auth::Authenticator;
 use crate::broker::{Broker, BrokerOptions, Parcel};
@@ -60,8 +61,8 @@ pub struct ShardSeed {
     pub connections_max: usize,
     /// Its end of the mesh.
     pub port: Port<Parcel>,
-    /// Its listening socket.
-    pub listener: Listener,
+    /// Its listening sockets.
+    pub listeners: Listeners,
     /// What its broker is told.
     pub broker: BrokerOptions,
     /// All shards' counters; it writes its own.
@@ -85,7 +86,8 @@ pub struct Shard {
     pub(super) delivery: Delivery,
     pub(super) broker: Broker,
     pub(super) readiness: Readiness,
-    pub(super) listener: Option<Listener>,
+    pub(super) listeners: Listeners,
+    pub(super) handshake_time: HandshakeTime,
     pub(super) sender: Sender,
     pub(super) wheel: Wheel,
     pub(super) scanner: Scanner,
@@ -119,7 +121,7 @@ pub struct Shard {
     /// When the last turn ended; the same as Unix microseconds.
     pub(super) ended: Instant,
     pub(super) ended_us: u64,
-    accept_resumes: Option<Instant>,
+    pub(super) accept_resumes: Option<Instant>,
     deliver_since: Option<Instant>,
     /// Connections that the stop has still to close.
     pub(super) draining: Option<Draining>,
@@ -148,7 +150,7 @@ impl Shard {
 
     fn new(seed: ShardSeed, is_uring: bool) -> std::io::Result<Shard> {
         let readiness = Readiness::new()?;
-        readiness.watch(seed.listener.as_fd(), Source::Listener)?;
+        seed.listeners.watch(&readiness)?;
         readiness.watch(seed.port.wake().as_fd(), Source::Wake)?;
         if let Some(admin) = &seed.admin {
             readiness.watch(admin.as_fd(), Source::AdminListener)?;
@@ -185,6 +187,7 @@ impl Shard {
             delivered: Vec::new(),
             backlog: Backlog::default(),
             scratch: Vec::new(),
+            plain: Vec::new(),
             date: Date::new(time_us / 1_000_000),
             now,
         };
@@ -192,7 +195,8 @@ impl Shard {
             delivery,
             broker: Broker::new(seed.broker, Arc::clone(applications)),
             readiness,
-            listener: Some(seed.listener),
+            listeners: seed.listeners,
+            handshake_time: HandshakeTime::default(),
             sender,
             wheel: Wheel::new(now, SLOT),
             scanner: Scanner::new(JSON_DEPTH_MAX),
@@ -302,7 +306,7 @@ impl Shard {
         if self.note_all_ready(&ready) {
             self.accept();
             // What was accepted is ready at once, to be written and mostly to be read: a second look
-            // spares it a turn of its own. Whoever still waits at the listener is told of again.
+            // spares it a turn of its own. Whoever still waits at a listener is told of again.
             ready.clear();
             self.readiness.poll(&mut ready);
             self.note_all_ready(&ready);
@@ -313,12 +317,15 @@ impl Shard {
         }
     }
 
-    /// Notes which connections are ready; whether the listener is.
+    /// Notes which connections and listeners are ready; whether any listener is.
     fn note_all_ready(&mut self, ready: &[Ready]) -> bool {
         let mut has_arrivals = false;
         for event in ready {
             match event.source {
-                Source::Listener => has_arrivals = true,
+                Source::Listener(index) => {
+                    self.listeners.note_ready(index);
+                    has_arrivals = true;
+                }
                 // What it announces is in the inbox, which every turn drains.
                 Source::Wake => {}
                 Source::AdminListener => self.accept_admin(),
@@ -424,23 +431,5 @@ impl Shard {
             .flatten()
             .min()
             .unwrap_or(PARK_MAX)
-    }
-
-    pub(super) fn pause_accepting(&mut self, pause: Duration) {
-        if let Some(listener) = &self.listener
-            && self.accept_resumes.is_none()
-        {
-            self.readiness.forget(listener.as_fd());
-            self.accept_resumes = Some(clock::now() + pause);
-        }
-    }
-
-    fn resume_accepting(&mut self) {
-        self.accept_resumes = None;
-        if let Some(listener) = &self.listener
-            && let Err(error) = self.readiness.watch(listener.as_fd(), Source::Listener)
-        {
-            tracing::error!(%error, "cannot watch the listener again");
-        }
     }
 }

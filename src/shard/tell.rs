@@ -87,7 +87,7 @@ impl Delivery {
         let Door::WebSocket(door) = &mut connection.door else { return };
         let app_id = &self.applications.get(door.app).id;
         let position = door.positions.then_some(at);
-        let (name, peer) = (topic.as_str(), connection.peer);
+        let (name, peer) = (topic.as_str(), connection.peer.address());
         let mut envelope = Vec::with_capacity(WELCOME_SIZE);
         realtime::welcome(&mut envelope, name, id, app_id, peer, position, recovery);
         let was_welcomed = std::mem::replace(&mut door.welcomed, true);

@@ -204,6 +204,10 @@ fn silence(connection: &Connection, rules: Rules<'_>) -> Due {
             };
             after(connection.began, limit, now, Due::End(cause))
         }
+        Phase::Open if connection.is_beginning() => {
+            let limit = options.http.head_timeout;
+            after(connection.began, limit, now, Due::End(CloseCause::Timeout))
+        }
         Phase::Open => match &connection.door {
             Door::Http(door) => {
                 let http = &options.http;
@@ -279,12 +283,13 @@ mod tests {
     use crate::model::rights::Rights;
     use crate::proto::ws::{Closing, Reader};
     use crate::shard::connection::WebSocketDoor;
+    use crate::shard::transport::Peer;
 
     /// A WebSocket that answers each ping after `answer_ms`, or never; when it was pinged, until
     /// it was closed or ten minutes were over.
     fn pings(answer_ms: Option<u32>) -> (Vec<u32>, Option<u32>) {
         let (socket, _peer) = UnixStream::pair().unwrap();
-        let peer = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let peer = Peer::from(std::net::SocketAddr::from(([127, 0, 0, 1], 1)));
         let mut connection = Connection::new(OwnedFd::from(socket), peer, Tick(0));
         connection.door = Door::WebSocket(WebSocketDoor {
             reader: Reader::new(false),

@@ -34,6 +34,9 @@ const VARIANTS: [Variant; 5] = [
     Variant { driver: "uring", shards: 3 },
 ];
 
+/// What each line of the greeting that names a listener begins with.
+const GREETING: &str = "fanwire listens on ";
+
 /// How to start a broker.
 #[derive(Clone, Debug)]
 pub(crate) struct Setup {
@@ -167,6 +170,8 @@ impl Setup {
 pub(crate) struct Broker {
     pub(crate) variant: Variant,
     pub(crate) address: SocketAddr,
+    /// How its further listeners are reached.
+    pub(crate) others: Vec<String>,
     child: Child,
     log: Arc<Mutex<String>>,
     ended: Receiver<()>,
@@ -189,17 +194,30 @@ impl Broker {
         let mut out = BufReader::new(child.stdout.take().expect("piped"));
         let mut greeting = String::new();
         out.read_line(&mut greeting).expect("standard output is read");
+        let mut others = Vec::new();
+        // The greeting is written at once, so all of it is here.
+        while out.buffer().starts_with(GREETING.as_bytes()) {
+            let mut line = String::new();
+            out.read_line(&mut line).expect("standard output is read");
+            others.push(line.trim_end().trim_start_matches(GREETING).to_owned());
+        }
         std::thread::spawn(move || out.read_to_end(&mut Vec::new()));
         let address = greeting.trim_end().strip_prefix("fanwire listens on http://");
         let address = address.and_then(|address| address.parse().ok());
         let unspecified = SocketAddr::from(([0, 0, 0, 0], 0));
         let mut broker =
-            Broker { variant, address: address.unwrap_or(unspecified), child, log, ended };
+            Broker { variant, address: address.unwrap_or(unspecified), others, child, log, ended };
         if address.is_some() {
             return Ok(broker);
         }
         let status = broker.wait();
         Err((status, broker.log()))
+    }
+
+    /// The address of a further listener.
+    pub(crate) fn other(&self, index: usize) -> SocketAddr {
+        let (_, address) = self.others[index].split_once("://").expect("a URL");
+        address.parse().expect("an address")
     }
 
     /// A fresh connection, without Nagle's delay and with bounded reads and writes.

@@ -13,6 +13,7 @@ mod http;
 pub(crate) mod past;
 mod random;
 mod sse;
+pub(crate) mod tls;
 pub(crate) mod token;
 mod websocket;
 

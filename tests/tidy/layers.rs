@@ -48,9 +48,11 @@ const LAYERS: [(&str, &[&str]); 12] = [
 ];
 
 /// Crates and the one layer that names them.
-const CONFINED: [(&str, &str); 9] = [
+const CONFINED: [(&str, &str); 11] = [
     ("monoio", "shard"),
     ("io_uring", "shard"),
+    ("rustls", "shard"),
+    ("webpki", "shard"),
     ("jsonwebtoken", "auth"),
     ("subtle", "auth"),
     ("tokio", "integrations"),

@@ -2,7 +2,7 @@
 //!
 //! Inward: `decoder` keeps what has arrived (`partial`) within `limits`, and calls `scan` (where the head ends), `target` (the
 //! request line), `head` (the header section), `framing` (how long the body is) and `chunked`.
-//! Outward: `response`, `problem` and `date` append to a buffer that the caller owns.
+//! `forwarded` reads whom a trusted proxy names. Outward: `response`, `problem` and `date` append to a buffer that the caller owns.
 //!
 //! Invariant: bytes that another HTTP parser in front of this one could divide into requests
 //! differently are refused, never repaired, and nothing behind them is read.
@@ -10,6 +10,7 @@
 mod chunked;
 mod date;
 mod decoder;
+mod forwarded;
 mod framing;
 mod head;
 mod held;
@@ -23,6 +24,7 @@ mod target;
 
 pub use date::Date;
 pub use decoder::{Decoded, Decoder, Progress, Request, Scratch};
+pub use forwarded::client_address;
 pub use framing::Framing;
 pub use head::{HEADERS_COUNT_MAX, Head, Headers, Terms};
 pub use held::Held;

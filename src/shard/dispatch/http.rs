@@ -69,6 +69,9 @@ impl Shard {
             Decoded::Request(request) => {
                 if let Some(connection) = self.delivery.connections.get_mut(key) {
                     connection.flags.served = true;
+                    if connection.transport.is_some() {
+                        self.note_client(key, &request.head);
+                    }
                 }
                 if is_admin {
                     self.serve_admin(key, &request);
