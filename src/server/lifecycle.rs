@@ -59,7 +59,7 @@ impl Lifecycle {
             }
         });
         let number = |name| variable(name)?.to_str()?.parse::<u64>().ok();
-        // Another process's watchdog is none of ours (sd_watchdog_enabled(3)).
+        // Another process's watchdog is none of ours (`sd_watchdog_enabled(3)`).
         let is_ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
         let interval = number("WATCHDOG_USEC").filter(|&us| us > 0 && is_ours);
         Lifecycle { notifier, watchdog: interval.map(Duration::from_micros) }
