@@ -8,9 +8,9 @@
 #   tests/run.sh --require-all  what cannot be had is a failure (FANWIRE_REQUIRE_ALL=1)
 #
 # Needs a Rust toolchain (rustup reads rust-toolchain.toml) and a C compiler. Installs, as root:
-# the Debian packages chromium, nodejs, npm, python3, python3-venv and valgrind, where they are
-# missing. And as anyone: npm packages into tests/clients/node_modules, Python packages into
-# target/tmp.
+# the Debian packages chromium, dpkg-dev, lintian, nodejs, npm, python3, python3-venv, systemd and
+# valgrind, with --full also mmdebstrap, where they are missing. And as anyone: npm packages into
+# tests/clients/node_modules, Python packages into target/tmp.
 # Exit status: 0 when nothing failed, 1 when something did, 2 for a wrong command line.
 
 set -uo pipefail
@@ -100,6 +100,10 @@ missing_packages() {
   has python3 || echo python3
   python3 -c 'import ensurepip' 2>/dev/null || echo python3-venv
   has valgrind || echo valgrind
+  has systemd-analyze || echo systemd
+  has dpkg-shlibdeps || echo dpkg-dev
+  has lintian || echo lintian
+  [[ "${FANWIRE_FULL:-}" != 1 ]] || has mmdebstrap || echo mmdebstrap
 }
 
 install_packages() {

@@ -198,6 +198,31 @@ mod tests {
     }
 
     #[test]
+    fn a_reload_is_told_from_its_beginning_to_its_end() {
+        use std::os::linux::net::SocketAddrExt as _;
+        use std::os::unix::net::{SocketAddr, UnixDatagram};
+        let name = format!("fanwire-lifecycle-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let manager = UnixDatagram::bind_addr(&address).unwrap();
+        let lifecycle = Lifecycle::new(|variable| {
+            (variable == "NOTIFY_SOCKET").then(|| OsString::from(format!("@{name}")))
+        });
+        let received = || {
+            let mut buffer = [0; 100];
+            let size = manager.recv(&mut buffer).unwrap();
+            String::from_utf8(buffer[..size].to_vec()).unwrap()
+        };
+        let before = clock::machine_monotonic_us();
+        lifecycle.reloading();
+        lifecycle.ready();
+        let reloading = received();
+        let time = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
+        let time: u64 = time.parse().unwrap();
+        assert!((before..=clock::machine_monotonic_us()).contains(&time), "{reloading}");
+        assert_eq!(received(), "READY=1");
+    }
+
+    #[test]
     fn the_status_counts_connections_and_tells_the_stop() {
         let shards = Shards {
             counters: ShardCounters::for_shards(2, 0),
