@@ -316,7 +316,7 @@ fn a_full_disk_refuses_durable_publishes_and_nothing_else() {
         assert_eq!((again.status, again.problem().as_str()), (503, "store_failed"));
         publish_numbers(&mut http, "memory", 0..5);
         assert_eq!(broker.http().request("GET", "/health/live", &[], b"").status, 200);
-        assert!(broker.log().contains("the store has failed"), "{}", broker.log());
+        broker.await_log("the store has failed");
         // What is there can still be read.
         assert_eq!(everything(&broker, "durable/a", &kept[0]).len(), kept.len());
         drop((http, reader));

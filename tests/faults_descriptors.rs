@@ -14,7 +14,8 @@ fn take_descriptors(broker: &Broker) -> Rlimit {
     let number =
         |entry: std::io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
     let used: std::collections::BTreeSet<u64> = folder.filter_map(number).collect();
-    let free = (0..).find(|number| !used.contains(number)).expect("numbers do not end");
+    let free =
+        (0..=used.len() as u64).find(|number| !used.contains(number)).expect("one more than used");
     let before = getrlimit(Resource::Nofile);
     set_limit(broker, Rlimit { current: Some(free), maximum: before.maximum });
     Rlimit { current: before.maximum, maximum: before.maximum }

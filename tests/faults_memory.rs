@@ -69,7 +69,7 @@ fn payload(number: usize) -> String {
 fn history_stays_within_a_memory_limit() {
     let Some(group) = Group::new(LIMIT) else {
         assert!(std::env::var_os("FANWIRE_REQUIRE_ALL").is_none_or(|v| v != "1"), "no cgroup");
-        println!("skipped: no memory cgroup can be made here");
+        eprintln!("skipped: no memory cgroup can be made here");
         return;
     };
     for driver in ["uring", "epoll"] {

@@ -8,9 +8,10 @@
 #   tests/run.sh --require-all  what cannot be had is a failure (FANWIRE_REQUIRE_ALL=1)
 #
 # Needs a Rust toolchain (rustup reads rust-toolchain.toml) and a C compiler. Installs, as root:
-# the Debian packages chromium, haproxy, nginx-light, nodejs, npm, python3, python3-venv and valgrind,
-# where they are missing (Debian starts the two proxies as services; the tests run their own). And as anyone: npm packages into tests/clients/node_modules, Python packages into
-# target/tmp.
+# the Debian packages chromium, dpkg-dev, haproxy, lintian, nginx-light, nodejs, npm, python3,
+# python3-venv, systemd and valgrind, with --full also mmdebstrap, where they are missing (Debian starts
+# the two proxies as services; the tests run their own). And as anyone: npm packages into
+# tests/clients/node_modules, Python packages into target/tmp.
 # Exit status: 0 when nothing failed, 1 when something did, 2 for a wrong command line.
 
 set -uo pipefail
@@ -102,6 +103,10 @@ missing_packages() {
   has valgrind || echo valgrind
   has haproxy || echo haproxy
   has nginx || echo nginx-light
+  has systemd-analyze || echo systemd
+  has dpkg-shlibdeps || echo dpkg-dev
+  has lintian || echo lintian
+  [[ "${FANWIRE_FULL:-}" != 1 ]] || has mmdebstrap || echo mmdebstrap
 }
 
 install_packages() {

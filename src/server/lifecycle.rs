@@ -59,7 +59,7 @@ impl Lifecycle {
             }
         });
         let number = |name| variable(name)?.to_str()?.parse::<u64>().ok();
-        // Another process's watchdog is none of ours (sd_watchdog_enabled(3)).
+        // Another process's watchdog is none of ours (`sd_watchdog_enabled(3)`).
         let is_ours = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
         let interval = number("WATCHDOG_USEC").filter(|&us| us > 0 && is_ours);
         Lifecycle { notifier, watchdog: interval.map(Duration::from_micros) }
@@ -197,6 +197,31 @@ mod tests {
         assert_eq!((both(&own), both("1")), (second, None));
         assert_eq!(of(&[("WATCHDOG_USEC", "0")]), (false, None));
         assert_eq!(of(&[("WATCHDOG_USEC", "often")]), (false, None));
+    }
+
+    #[test]
+    fn a_reload_is_told_from_its_beginning_to_its_end() {
+        use std::os::linux::net::SocketAddrExt as _;
+        use std::os::unix::net::{SocketAddr, UnixDatagram};
+        let name = format!("fanwire-lifecycle-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let manager = UnixDatagram::bind_addr(&address).unwrap();
+        let lifecycle = Lifecycle::new(|variable| {
+            (variable == "NOTIFY_SOCKET").then(|| OsString::from(format!("@{name}")))
+        });
+        let received = || {
+            let mut buffer = [0; 100];
+            let size = manager.recv(&mut buffer).unwrap();
+            String::from_utf8(buffer[..size].to_vec()).unwrap()
+        };
+        let before = clock::machine_monotonic_us();
+        lifecycle.reloading();
+        lifecycle.ready();
+        let reloading = received();
+        let time = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();
+        let time: u64 = time.parse().unwrap();
+        assert!((before..=clock::machine_monotonic_us()).contains(&time), "{reloading}");
+        assert_eq!(received(), "READY=1");
     }
 
     #[test]

@@ -140,16 +140,14 @@ impl Setup {
     }
 
     fn command(&self) -> Command {
-        let mut script = String::new();
-        if let Some(size_max) = self.file_size_max {
-            // The limit comes with a signal that would end the broker; a full disk sends none. POSIX
-            // counts in blocks of 512 bytes.
-            script.push_str(&format!("trap '' XFSZ; ulimit -f {}; ", size_max / 512));
-        }
-        if !self.passed.is_empty() {
-            // Only the process itself knows its number before it is the broker.
-            script.push_str(&format!("export LISTEN_PID=$$ LISTEN_FDS={}; ", self.passed.len()));
-        }
+        // The limit comes with a signal that would end the broker; a full disk sends none. POSIX counts
+        // in blocks of 512 bytes.
+        let limit = |size: u64| format!("trap '' XFSZ; ulimit -f {}; ", size / 512);
+        // Only the process itself knows its number before it is the broker.
+        let passed = |count: usize| format!("export LISTEN_PID=$$ LISTEN_FDS={count}; ");
+        let count = self.passed.len();
+        let steps = [self.file_size_max.map(limit), (count > 0).then(|| passed(count))];
+        let script: String = steps.into_iter().flatten().collect();
         let binary = env!("CARGO_BIN_EXE_fanwire");
         if script.is_empty() {
             return Command::new(binary);

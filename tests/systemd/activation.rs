@@ -114,7 +114,7 @@ fn systemd_socket_activate_starts_it_with_the_first_client() {
         Err(error) => {
             let required = std::env::var_os("FANWIRE_REQUIRE_ALL").is_some_and(|v| v == "1");
             assert!(!required, "systemd-socket-activate is required: {error}");
-            println!("skipped: systemd-socket-activate cannot be run: {error}");
+            eprintln!("skipped: systemd-socket-activate cannot be run: {error}");
             return;
         }
     };

@@ -27,7 +27,7 @@ fn analyze(arguments: &[&str]) -> Option<Output> {
         Err(error) => {
             let required = std::env::var_os("FANWIRE_REQUIRE_ALL").is_some_and(|v| v == "1");
             assert!(!required, "systemd-analyze is required: {error}");
-            println!("skipped: systemd-analyze cannot be run: {error}");
+            eprintln!("skipped: systemd-analyze cannot be run: {error}");
             None
         }
     }
@@ -75,7 +75,7 @@ fn systemd_finds_nothing_wrong_with_the_units() {
     if number >= 253 {
         units.write("fanwire.service.d/10-notify-reload.conf", NOTIFY_RELOAD);
     } else {
-        println!("skipped: Type=notify-reload needs systemd 253; this is {number}");
+        eprintln!("skipped: Type=notify-reload needs systemd 253; this is {number}");
     }
     let [service, socket] = ["fanwire.service", "fanwire.socket"].map(|name| units.path(name));
     for is_offered_taken in [false, true] {
