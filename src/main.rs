@@ -29,7 +29,8 @@ fn serve(loaded: Loaded) -> ExitCode {
     match server::serve(settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error}");
+            let (number, name) = (error.failure.number(), error.failure.name());
+            tracing::error!(number, name, "{error}; see `fanwire help {number}`");
             ExitCode::FAILURE
         }
     }

@@ -16,6 +16,7 @@ use crate::config::{ServerOptions, Settings};
 use crate::integrations::{self, KeySetOptions, ParsedKeys};
 use crate::mesh::{self, Port, Wake};
 use crate::model::application::Applications;
+use crate::model::code::StartFailure;
 use crate::model::id::ConnectionIds;
 use crate::model::key_board::KeyBoard;
 use crate::model::position::Epoch;
@@ -35,6 +36,8 @@ const IDLE_TOPICS_MAX: usize = 100_000;
 /// Why the process could not serve.
 #[derive(Debug)]
 pub struct LaunchError {
+    /// Which kind of failure it is.
+    pub failure: StartFailure,
     /// What was being done, and with what.
     pub doing: String,
     /// What the system said.
@@ -44,6 +47,13 @@ pub struct LaunchError {
 impl std::fmt::Display for LaunchError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.doing, self.source)
+    }
+}
+
+impl LaunchError {
+    /// The same error, known to be of this kind.
+    fn of(self, failure: StartFailure) -> LaunchError {
+        LaunchError { failure, ..self }
     }
 }
 
@@ -57,7 +67,11 @@ fn doing<T, E: Into<Box<dyn std::error::Error + Send + Sync>>>(
     result: Result<T, E>,
     what: impl FnOnce() -> String,
 ) -> Result<T, LaunchError> {
-    result.map_err(|source| LaunchError { doing: what(), source: source.into() })
+    result.map_err(|source| LaunchError {
+        failure: StartFailure::Resources,
+        doing: what(),
+        source: source.into(),
+    })
 }
 
 /// Serves until told to stop.
@@ -77,7 +91,8 @@ pub fn serve(settings: Settings) -> Result<(), LaunchError> {
     let listen = settings.server.listen;
     let admin = doing(super::admin::open(settings.admin), || {
         "listening on the address of admin.listen".into()
-    })?;
+    })
+    .map_err(|error| error.of(StartFailure::AdminAddress))?;
     let doors = Doors { listen, admin };
     let running = start(&plan, &settings.shard, &applications, settings.key_sets, doors, database)?;
     super::greeting::print(running.address, &applications);
@@ -108,6 +123,7 @@ fn open_store(
 ) -> Result<Database, LaunchError> {
     let path = options.path.display().to_string();
     doing(Database::open(Arc::clone(applications), options), || format!("opening the store {path}"))
+        .map_err(|error| error.of(StartFailure::Store))
 }
 
 /// Starts the store's thread at the mesh's last port.
@@ -160,7 +176,8 @@ fn start(
     let reloads = Arc::new(ReloadCounters::started(clock::unix_ms() / 1000));
     let Doors { listen, mut admin } = doors;
     let mut address = listen;
-    doing(Listener::claim(listen), || format!("listening on {listen}"))?;
+    doing(Listener::claim(listen), || format!("listening on {listen}"))
+        .map_err(|error| error.of(StartFailure::Address))?;
     let mut running = Running {
         address,
         threads: Vec::new(),
@@ -171,7 +188,8 @@ fn start(
     let (ready_tx, ready_rx) = mpsc::channel();
     for (index, port) in (0..count).zip(ports) {
         let bound = Listener::bind(address, backlog, &options.socket);
-        let listener = doing(bound, || format!("listening on {address}"))?;
+        let listener = doing(bound, || format!("listening on {address}"))
+            .map_err(|error| error.of(StartFailure::Address))?;
         address = listener.address();
         running.wakes.push(Arc::clone(port.wake()));
         let seed = ShardSeed {
@@ -203,7 +221,8 @@ fn start(
     running.address = address;
     for _ in 0..count {
         let (shard, outcome) = ready_rx.recv().expect("each shard reports once");
-        let driver = doing(outcome, || format!("starting shard {}", shard.0))?;
+        let driver = doing(outcome, || format!("starting shard {}", shard.0))
+            .map_err(|error| error.of(StartFailure::Shard))?;
         tracing::info!(shard = shard.0, %driver, cpu = ?plan.cpus.get(shard.index()).map(|c| c.id), "shard ready");
     }
     Ok(running)

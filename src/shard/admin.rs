@@ -6,7 +6,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::connection::Connection;
+use super::connection::{Connection, Entrance};
 use super::listener::{Accepted, Listener};
 use super::run::Shard;
 use crate::auth::AdminToken;
@@ -108,7 +108,7 @@ impl Shard {
         }
         door.connection_count += 1;
         let mut connection = Connection::new(fd, peer, self.delivery.now);
-        connection.flags.admin = true;
+        connection.flags.entrance = Entrance::Admin;
         self.admit(connection);
     }
 
@@ -128,7 +128,7 @@ impl Shard {
     /// The same, each.
     pub(super) fn public_connections(&self) -> impl Iterator<Item = Key> + '_ {
         let all = self.delivery.connections.iter();
-        all.filter(|(_, connection)| !connection.flags.admin).map(|(key, _)| key)
+        all.filter(|(_, connection)| !connection.is_admin()).map(|(key, _)| key)
     }
 
     /// Whether nobody is left whom a stop has to wait for.

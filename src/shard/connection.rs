@@ -76,8 +76,6 @@ pub(super) struct Flags {
     pub(super) retry_owed: bool,
     /// The socket took less than it was given; wait until it is writable.
     pub(super) blocked: bool,
-    /// Listed among those whose bytes are counted as waiting.
-    pub(super) listed: bool,
     /// The socket may hold more to read.
     pub(super) readable: bool,
     /// Listed to be read again next turn.
@@ -92,14 +90,23 @@ pub(super) struct Flags {
     pub(super) pinged: bool,
     /// Listed to be removed at the end of the turn.
     pub(super) doomed: bool,
-    /// Counted among the connections of its address.
-    pub(super) admitted: bool,
+    pub(super) entrance: Entrance,
     /// Has more to catch up with, once its queue has room.
     pub(super) catching: bool,
-    /// Came through the admin door.
-    pub(super) admin: bool,
     /// The client knows that its token has expired.
     pub(super) expiry_told: bool,
+}
+
+/// By which listener it came in, and how far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Entrance {
+    /// The main door.
+    #[default]
+    Main,
+    /// The main door; counted among the connections of its address.
+    Admitted,
+    /// The admin door.
+    Admin,
 }
 
 /// What the connection speaks.
@@ -237,6 +244,11 @@ impl Connection {
         }
     }
 
+    /// Whether it came through the admin door.
+    pub(super) fn is_admin(&self) -> bool {
+        self.flags.entrance == Entrance::Admin
+    }
+
     /// Whether it still serves.
     pub(super) fn is_open(&self) -> bool {
         self.phase == Phase::Open
@@ -277,7 +289,7 @@ impl Connection {
     /// Its door, for the counters.
     pub(super) fn door_kind(&self) -> telemetry::Door {
         match self.door {
-            _ if self.flags.admin => telemetry::Door::Admin,
+            _ if self.is_admin() => telemetry::Door::Admin,
             Door::Http(_) => telemetry::Door::Http,
             Door::WebSocket(_) => telemetry::Door::WebSocket,
             Door::Stream(_) => telemetry::Door::Sse,

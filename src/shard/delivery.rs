@@ -150,6 +150,7 @@ impl Delivery {
     pub(super) fn close_slow_consumer(&mut self, key: Key) {
         if let Some(connection) = self.connections.get_mut(key) {
             tracing::debug!(
+                number = CloseCause::SlowConsumer.number(),
                 peer = %connection.peer,
                 queued = connection.outbound.size(),
                 limit = connection.outbound_size_max,

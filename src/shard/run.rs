@@ -160,6 +160,7 @@ pub struct Shard {
     pub(super) fired: Vec<Key>,
     pub(super) accept_log: RateLimit,
     pub(super) refusal_log: RateLimit,
+    pub(super) close_log: RateLimit,
     pub(super) connections_max: usize,
     /// How fast sockets are accepted, where that is limited.
     pub(super) accept_pace: Option<(Measure, LocalGcra)>,
@@ -259,6 +260,7 @@ impl Shard {
             fired: Vec::new(),
             accept_log: RateLimit::new(1, Duration::from_secs(5)),
             refusal_log: RateLimit::new(10, Duration::from_secs(1)),
+            close_log: RateLimit::new(50, Duration::from_secs(1)),
             connections_max: seed.connections_max,
             accept_pace: seed.options.socket.accept_rate.map(|r| (r.measure(), LocalGcra::new())),
             stage: Stage::Running,

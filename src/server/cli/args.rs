@@ -11,15 +11,18 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::connection::Streams;
 use super::explain::{self, ExplainCommand, Told};
+use super::help::{self, HelpArgs};
 use super::publish::{self, PublishArgs};
 use super::subscribe::{self, SubscribeArgs};
 use super::token::{self, TokenCommand};
 use crate::config::{self, ConfigFile, Flag, Loaded, Sources};
+use crate::model::code::StartFailure;
 use crate::stdx::clock;
 
 /// The command line as typed.
 #[derive(Parser, Debug)]
 #[command(name = "fanwire", version, about, args_conflicts_with_subcommands = true)]
+#[command(disable_help_subcommand = true)]
 pub struct CommandLine {
     #[command(flatten)]
     options: Options,
@@ -50,6 +53,8 @@ enum Command {
         #[command(subcommand)]
         command: ExplainCommand,
     },
+    /// Say what a number or name of a refusal, close or failed start means, and what to do.
+    Help(HelpArgs),
 }
 
 #[derive(Subcommand, Debug)]
@@ -105,6 +110,8 @@ pub enum Action {
     Token(TokenCommand),
     /// `explain`.
     Explain(ExplainCommand),
+    /// `help`.
+    Help(HelpArgs),
 }
 
 /// Reads a command line, program name first.
@@ -127,6 +134,7 @@ where
         Some(Command::Subscribe(args)) => Action::Subscribe(args),
         Some(Command::Token { command }) => Action::Token(command),
         Some(Command::Explain { command }) => Action::Explain(command),
+        Some(Command::Help(args)) => Action::Help(args),
     })
 }
 
@@ -148,12 +156,20 @@ pub fn run(
             let told = explain::run(command, environment, streams.input, clock::unix_ms() / 1000);
             return tell(told, streams.out, streams.errors);
         }
+        Action::Help(args) => {
+            let told = help::run(args).map(|text| Told { text, is_good: true });
+            return tell(told, streams.out, streams.errors);
+        }
         Action::Default => streams.out.write_all(config::default_file().as_bytes()),
         Action::Serve(options) | Action::Check(options) | Action::Show(options) => {
             match (load(options, environment), action) {
                 (Err(problem), _) => {
                     // Nowhere is left to report a failure of this write to.
-                    let _ = writeln!(streams.errors, "fanwire: {problem}");
+                    let number = StartFailure::Configuration.number();
+                    let _ = writeln!(
+                        streams.errors,
+                        "fanwire: {problem}\nSee `fanwire help {number}`."
+                    );
                     return ExitCode::FAILURE;
                 }
                 (Ok(loaded), Action::Serve(_)) => return serve(loaded),

@@ -6,6 +6,7 @@ mod args;
 mod connection;
 mod explain;
 mod explain_topic;
+mod help;
 mod publish;
 mod subscribe;
 mod token;

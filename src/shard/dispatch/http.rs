@@ -43,7 +43,7 @@ impl Shard {
     pub(in crate::shard) fn take_in_http(&mut self, key: Key, bytes: &[u8]) -> usize {
         let options = self.delivery.options;
         let Some(connection) = self.delivery.connections.get_mut(key) else { return bytes.len() };
-        let is_admin = connection.flags.admin;
+        let is_admin = connection.is_admin();
         let Door::Http(door) = &mut connection.door else { return bytes.len() };
         if door.answers.back().is_some_and(|last| !last.terms.keep_alive) {
             // The stop has made it the last: nothing behind it would be answered.
@@ -231,9 +231,10 @@ impl Shard {
         self.delivery.counters().refuse(refused.refusal);
         if let Some(suppressed) = self.refusal_log.ask(self.delivery.now) {
             let peer = self.delivery.connections.get(key).map(|connection| connection.peer);
-            let code = refused.refusal.entry().code;
+            let entry = refused.refusal.entry();
+            let (number, code) = (entry.number, entry.code);
             let detail = &refused.detail;
-            tracing::info!(?peer, code, detail, suppressed, "refused");
+            tracing::info!(?peer, number, code, detail, suppressed, "refused");
         }
     }
 
