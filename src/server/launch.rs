@@ -23,7 +23,8 @@ use crate::model::position::Epoch;
 use crate::model::shard::ShardIndex;
 use crate::model::store::StoreIdentity;
 use crate::shard::{
-    ActiveDriver, AdminDoor, Control, Listener, Rates, Shard, ShardSeed, Stage, somaxconn,
+    ActiveDriver, AdminDoor, Control, FollowBoard, Listener, Rates, Shard, ShardSeed, Stage,
+    somaxconn,
 };
 use crate::stdx::clock;
 use crate::stdx::random;
@@ -175,6 +176,7 @@ fn start(
     };
     let reloads = Arc::new(ReloadCounters::started(clock::unix_ms() / 1000));
     let Doors { listen, mut admin } = doors;
+    let follow_board = Arc::new(FollowBoard::new(Arc::clone(ports[0].wake())));
     let mut address = listen;
     doing(Listener::claim(listen), || format!("listening on {listen}"))
         .map_err(|error| error.of(StartFailure::Address))?;
@@ -210,6 +212,7 @@ fn start(
             reloads: Arc::clone(&reloads),
             // The first shard serves it.
             admin: admin.take(),
+            follow_board: Arc::clone(&follow_board),
         };
         running.threads.push(spawn(
             seed,

@@ -7,6 +7,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::connection::{Connection, Entrance};
+use super::follow::FollowStream;
 use super::listener::{Accepted, Listener};
 use super::run::Shard;
 use crate::auth::AdminToken;
@@ -27,6 +28,8 @@ pub struct AdminDoor {
     listener: Listener,
     token: Option<AdminToken>,
     connection_count: usize,
+    /// Those of its connections that follow something.
+    pub(super) streams: Vec<FollowStream>,
 }
 
 impl AdminDoor {
@@ -35,7 +38,7 @@ impl AdminDoor {
 
     /// A door behind this listener. Without a token, whoever reaches it comes in.
     pub fn new(listener: Listener, token: Option<AdminToken>) -> AdminDoor {
-        AdminDoor { listener, token, connection_count: 0 }
+        AdminDoor { listener, token, connection_count: 0, streams: Vec::new() }
     }
 
     /// Judges a caller by its `Authorization` and `Host`.
@@ -113,7 +116,8 @@ impl Shard {
     }
 
     /// A connection of the admin door has ended.
-    pub(super) fn admin_left(&mut self, _key: Key) {
+    pub(super) fn admin_left(&mut self, key: Key) {
+        self.end_following(key);
         if let Some(door) = &mut self.admin {
             door.connection_count -= 1;
         }

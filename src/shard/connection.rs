@@ -118,6 +118,8 @@ pub(super) enum Door {
     WebSocket(WebSocketDoor),
     /// A stream of server-sent events.
     Stream(StreamDoor),
+    /// A follower's stream at the admin door.
+    Follow,
 }
 
 /// Requests in, answers out in the requests' order.
@@ -293,6 +295,7 @@ impl Connection {
             Door::Http(_) => telemetry::Door::Http,
             Door::WebSocket(_) => telemetry::Door::WebSocket,
             Door::Stream(_) => telemetry::Door::Sse,
+            Door::Follow => telemetry::Door::Admin,
         }
     }
 }

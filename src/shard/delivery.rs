@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::backlog::Backlog;
 use super::connection::{Connection, Door, Phase};
+use super::follow::Following;
 use super::options::Options;
 use super::outbound::Outbound;
 use super::respond;
@@ -59,6 +60,8 @@ pub(super) struct Delivery {
     pub(super) delivered: Vec<(u64, u64, DeliveryDoor)>,
     /// Connections whose sockets take no more.
     pub(super) backlog: Backlog,
+    /// Who follows what happens.
+    pub(super) following: Following,
     pub(super) date: Date,
     pub(super) now: Tick,
 }
@@ -137,6 +140,9 @@ impl Delivery {
 
     /// Sends a close frame (RFC 6455 §5.5.1) and begins the end. Other doors just end.
     pub(super) fn close_websocket(&mut self, key: Key, close: &Close, cause: CloseCause) {
+        if self.following.is_on() {
+            self.trace_closing(key, close, cause);
+        }
         if let Some(Connection { door: Door::WebSocket(door), outbound, .. }) =
             self.connections.get_mut(key)
             && door.closing.send()

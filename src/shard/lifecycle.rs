@@ -119,6 +119,9 @@ impl Shard {
             let Some(connection) = self.delivery.connections.remove(key) else { continue };
             self.delivery.counters().close(connection.door_kind(), cause);
             self.log_close(&connection, cause);
+            if self.delivery.following.is_on() {
+                self.delivery.trace_closed(key, &connection, cause);
+            }
             if connection.is_admin() {
                 self.admin_left(key);
             }

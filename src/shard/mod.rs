@@ -13,6 +13,7 @@
 mod admin;
 mod answer;
 mod backlog;
+mod catching;
 mod connection;
 mod counting;
 mod delivery;
@@ -20,6 +21,7 @@ mod dispatch;
 mod draining;
 mod fan_out;
 mod flush;
+mod follow;
 mod inbox;
 mod lifecycle;
 mod listener;
@@ -41,6 +43,7 @@ mod timers;
 mod verifying;
 
 pub use admin::AdminDoor;
+pub use follow::FollowBoard;
 pub use listener::{Listener, somaxconn};
 pub use options::Options;
 pub use rates::Rates;

@@ -170,7 +170,7 @@ impl Shard {
                     self.authenticate(key, token);
                 }
             }
-            Door::Stream(_) => {}
+            Door::Stream(_) | Door::Follow => {}
         }
         self.delivery.read_again(key);
     }

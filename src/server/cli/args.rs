@@ -14,7 +14,10 @@ use super::explain::{self, ExplainCommand, Told};
 use super::help::{self, HelpArgs};
 use super::publish::{self, PublishArgs};
 use super::subscribe::{self, SubscribeArgs};
+use super::tail::{self, TailArgs};
 use super::token::{self, TokenCommand};
+use super::top::{self, TopArgs};
+use super::trace::{self, TraceArgs};
 use crate::config::{self, ConfigFile, Flag, Loaded, Sources};
 use crate::model::code::StartFailure;
 use crate::stdx::clock;
@@ -53,6 +56,12 @@ enum Command {
         #[command(subcommand)]
         command: ExplainCommand,
     },
+    /// Show what a running broker does, by shard, application and topic.
+    Top(TopArgs),
+    /// Print the messages of topics as they are published, with time, id, size and door.
+    Tail(TailArgs),
+    /// Print what happens to one user's connections.
+    Trace(TraceArgs),
     /// Say what a number or name of a refusal, close or failed start means, and what to do.
     Help(HelpArgs),
 }
@@ -110,6 +119,12 @@ pub enum Action {
     Token(TokenCommand),
     /// `explain`.
     Explain(ExplainCommand),
+    /// `top`.
+    Top(TopArgs),
+    /// `tail`.
+    Tail(TailArgs),
+    /// `trace`.
+    Trace(TraceArgs),
     /// `help`.
     Help(HelpArgs),
 }
@@ -134,6 +149,9 @@ where
         Some(Command::Subscribe(args)) => Action::Subscribe(args),
         Some(Command::Token { command }) => Action::Token(command),
         Some(Command::Explain { command }) => Action::Explain(command),
+        Some(Command::Top(args)) => Action::Top(args),
+        Some(Command::Tail(args)) => Action::Tail(args),
+        Some(Command::Trace(args)) => Action::Trace(args),
         Some(Command::Help(args)) => Action::Help(args),
     })
 }
@@ -148,6 +166,9 @@ pub fn run(
     let written = match action {
         Action::Publish(args) => return publish::run(args, &environment, streams),
         Action::Subscribe(args) => return subscribe::run(args, &environment, streams),
+        Action::Top(args) => return top::run(args, &environment, streams),
+        Action::Tail(args) => return tail::run(args, &environment, streams),
+        Action::Trace(args) => return trace::run(args, &environment, streams),
         Action::Token(command) => {
             let told = token::run(command, environment, streams.input, clock::unix_ms() / 1000);
             return tell(told, streams.out, streams.errors);

@@ -2,6 +2,7 @@
 //! (`publish`, `subscribe`, over a `connection`); what makes tokens (`token`) and says why they hold or
 //! not (`explain`, `explain_topic`) needs the configuration alone.
 
+mod admin;
 mod args;
 mod connection;
 mod explain;
@@ -9,7 +10,10 @@ mod explain_topic;
 mod help;
 mod publish;
 mod subscribe;
+mod tail;
 mod token;
+mod top;
+mod trace;
 
 pub use args::{Action, CommandLine, Options, environment, parse, run};
 pub use connection::Streams;

@@ -107,6 +107,7 @@ impl Shard {
     }
 
     fn serve(&mut self, key: Key, request: &Request<'_>) {
+        self.delivery.following.serve(None);
         let head = &request.head;
         let mut exchange = Exchange { key, terms: head.terms(), cors: Cors::Absent };
         match route(head) {
@@ -147,6 +148,7 @@ impl Shard {
         let Some(entered) = self.enter(exchange, route, gate, request)? else { return Ok(()) };
         let head = &request.head;
         let Entered { app, identity } = &entered;
+        self.delivery.following.serve(Some(identity));
         let (app, rights) = (*app, &identity.rights);
         match route {
             Route::BuzzStream => self.open_buzzpost_stream(*exchange, &entered, head),
@@ -228,6 +230,9 @@ impl Shard {
     }
 
     pub(super) fn count_refusal(&mut self, key: Key, refused: &Refused) {
+        if self.delivery.following.is_on() {
+            self.delivery.trace_refused(key, refused);
+        }
         self.delivery.counters().refuse(refused.refusal);
         if let Some(suppressed) = self.refusal_log.ask(self.delivery.now) {
             let peer = self.delivery.connections.get(key).map(|connection| connection.peer);
