@@ -30,7 +30,8 @@ fn serve(loaded: Loaded, reread: Reread) -> ExitCode {
     match server::serve(loaded, reread, log_level) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error}");
+            let (number, name) = (error.failure.number(), error.failure.name());
+            tracing::error!(number, name, "{error}; see `fanwire help {number}`");
             ExitCode::FAILURE
         }
     }

@@ -48,7 +48,7 @@ impl Broker {
             is_present,
             is_evicted: false,
         }));
-        outlet.session_began(app);
+        outlet.session_began(session, app, &identity);
         if let Some(subject) = &identity.subject {
             let home = self.home_of_subject(app, subject);
             self.forward(home, Parcel::Arrive { app, connection, identity, is_present }, outlet);
@@ -104,6 +104,11 @@ impl Broker {
             let attendance = Attendance::Disconnected;
             self.announce_connection(*app, connection, identity, attendance, time_us, outlet);
         }
+    }
+
+    /// Who a session is, and of which application.
+    pub fn identity_of(&self, session: Key) -> Option<(AppIndex, &Arc<Identity>)> {
+        self.session(session).map(|state| (state.app, &state.identity))
     }
 
     /// A session presented a new token of the same subject: what that may not read, it leaves.

@@ -10,7 +10,7 @@ use crate::model::application::AppIndex;
 use crate::model::close::CloseCause;
 use crate::model::family::SlowConsumer;
 use crate::model::form::Form;
-use crate::model::identity::Revocation;
+use crate::model::identity::{Identity, Revocation};
 use crate::model::message::Message;
 use crate::model::position::Position;
 use crate::model::recovery::{LossReason, Recovery};
@@ -93,7 +93,7 @@ pub trait Outlet {
     fn queued_size(&self, session: Key) -> usize;
 
     /// A session begins.
-    fn session_began(&mut self, _app: AppIndex) {}
+    fn session_began(&mut self, _session: Key, _app: AppIndex, _identity: &Identity) {}
 
     /// A session that began has ended. Once for each.
     fn session_ended(&mut self, _app: AppIndex) {}

@@ -49,11 +49,6 @@ impl Broker {
     pub fn identities(&self, app: AppIndex) -> impl Iterator<Item = (Key, &Arc<Identity>)> {
         self.sessions_of(app).map(|(key, session)| (key, &session.identity))
     }
-
-    /// Who a session is.
-    pub fn identity_of(&self, session: Key) -> Option<&Arc<Identity>> {
-        self.session(session).map(|session| &session.identity)
-    }
 }
 
 /// Whether something about the application's topics differs. One that is new has none yet.

@@ -27,6 +27,9 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Most bytes of an answer that is no stream.
 const ANSWER_SIZE_MAX: usize = 64 * 1024;
 
+/// What stands in the place of an application in the admin door's routes.
+pub const ADMIN: &str = "admin";
+
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -187,18 +190,42 @@ impl Client {
         &self,
         topics: &[String],
         raw: bool,
-        mut on: impl FnMut(Notice<'_>) -> ControlFlow<()>,
+        on: impl FnMut(Notice<'_>) -> ControlFlow<()>,
     ) -> Result<(), ClientError> {
         let mut url = self.url(&["events"]);
         url.query_pairs_mut()
             .extend_pairs(topics.iter().map(|topic| ("topics", topic)))
             .append_pair("format", if raw { "raw" } else { "json" });
+        self.read_stream(&url, on)
+    }
+
+    /// Reads a stream of the admin door, whose base this client's is and [`ADMIN`] its application:
+    /// `route` with `query`. Otherwise as [`Client::subscribe`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn follow(
+        &self,
+        route: &str,
+        query: &[(&str, &str)],
+        on: impl FnMut(Notice<'_>) -> ControlFlow<()>,
+    ) -> Result<(), ClientError> {
+        let mut url = self.url(&[route]);
+        url.query_pairs_mut().extend_pairs(query);
+        self.read_stream(&url, on)
+    }
+
+    fn read_stream(
+        &self,
+        url: &Url,
+        mut on: impl FnMut(Notice<'_>) -> ControlFlow<()>,
+    ) -> Result<(), ClientError> {
         let mut stream = EventStream::default();
         let mut reconnect = Reconnect::default();
         self.runtime.block_on(async {
             loop {
                 let (reason, wanted) =
-                    match self.read(&url, &mut stream, &mut reconnect, &mut on).await {
+                    match self.read(url, &mut stream, &mut reconnect, &mut on).await {
                         Ok(()) => return Ok(()),
                         Err(ClientError::Refused(problem)) if problem.is_passing() => {
                             (problem.to_string(), problem.retry_after)

@@ -16,7 +16,7 @@ mod reconnect;
 mod schedule;
 mod target;
 
-pub use client::{Client, ClientError, Credential, Notice, Problem, Receipt};
+pub use client::{ADMIN, Client, ClientError, Credential, Notice, Problem, Receipt};
 pub use event_stream::{Event, EventStream, TooLarge};
 pub use key_sets::{ParsedKeys, start};
 pub use options::KeySetOptions;

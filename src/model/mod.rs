@@ -3,6 +3,7 @@
 pub mod address;
 pub mod application;
 pub mod close;
+pub mod code;
 pub mod family;
 pub mod form;
 pub mod id;

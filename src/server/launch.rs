@@ -16,12 +16,13 @@ use crate::broker::{BrokerOptions, Parcel};
 use crate::config::{Loaded, ServerOptions, Settings};
 use crate::mesh::{self, Port, Wake};
 use crate::model::application::Applications;
+use crate::model::code::StartFailure;
 use crate::model::id::ConnectionIds;
 use crate::model::position::Epoch;
 use crate::model::shard::ShardIndex;
 use crate::model::store::StoreIdentity;
 use crate::shard::{
-    ActiveDriver, AdminDoor, Control, Shard, ShardSeed, Snapshot, Stage, somaxconn,
+    ActiveDriver, AdminDoor, Control, FollowBoard, Shard, ShardSeed, Snapshot, Stage, somaxconn,
 };
 use crate::stdx::clock;
 use crate::stdx::published::Published;
@@ -38,6 +39,8 @@ const APPLICATIONS_ADDED_MAX: usize = 256;
 /// Why the process could not serve.
 #[derive(Debug)]
 pub struct LaunchError {
+    /// Which kind of failure it is.
+    pub failure: StartFailure,
     /// What was being done, and with what.
     pub doing: String,
     /// What the system said.
@@ -47,6 +50,13 @@ pub struct LaunchError {
 impl std::fmt::Display for LaunchError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}: {}", self.doing, self.source)
+    }
+}
+
+impl LaunchError {
+    /// The same error, known to be of this kind.
+    fn of(self, failure: StartFailure) -> LaunchError {
+        LaunchError { failure, ..self }
     }
 }
 
@@ -60,7 +70,11 @@ pub(super) fn doing<T, E: Into<Box<dyn std::error::Error + Send + Sync>>>(
     result: Result<T, E>,
     what: impl FnOnce() -> String,
 ) -> Result<T, LaunchError> {
-    result.map_err(|source| LaunchError { doing: what(), source: source.into() })
+    result.map_err(|source| LaunchError {
+        failure: StartFailure::Resources,
+        doing: what(),
+        source: source.into(),
+    })
 }
 
 /// Serves until told to stop; reads the settings again when told to.
@@ -79,7 +93,8 @@ pub fn serve(loaded: Loaded, reread: Reread, log_level: LogLevel) -> Result<(), 
     plan::raise_descriptor_limit();
     let admin = doing(super::admin::open(settings.admin.clone()), || {
         "listening on the address of admin.listen".into()
-    })?;
+    })
+    .map_err(|error| error.of(StartFailure::AdminAddress))?;
     let running = start(&plan, settings, &listening, admin)?;
     super::greeting::print(&running.urls, &settings.applications);
     let lifecycle = Lifecycle::from_environment();
@@ -141,6 +156,7 @@ fn open_store(
 ) -> Result<Database, LaunchError> {
     let path = options.path.display().to_string();
     doing(Database::open(Arc::clone(applications), options), || format!("opening the store {path}"))
+        .map_err(|error| error.of(StartFailure::Store))
 }
 
 /// Starts the store's thread at the mesh's last port.
@@ -193,6 +209,7 @@ fn start(
     };
     let reloads = Arc::new(ReloadCounters::started(clock::unix_ms() / 1000));
     let bound = listening.bind(plan, backlog, &options.socket, applications)?;
+    let follow_board = Arc::new(FollowBoard::new(Arc::clone(ports[0].wake())));
     let mut running = Running {
         urls: bound.urls,
         exposed: bound.exposed,
@@ -223,6 +240,7 @@ fn start(
             reloads: Arc::clone(&reloads),
             // The first shard serves it.
             admin: admin.take(),
+            follow_board: Arc::clone(&follow_board),
         };
         running.threads.push(spawn(
             seed,
@@ -233,7 +251,8 @@ fn start(
     drop(ready_tx);
     for _ in 0..count {
         let (shard, outcome) = ready_rx.recv().expect("each shard reports once");
-        let driver = doing(outcome, || format!("starting shard {}", shard.0))?;
+        let driver = doing(outcome, || format!("starting shard {}", shard.0))
+            .map_err(|error| error.of(StartFailure::Shard))?;
         running.driver = driver;
         tracing::info!(shard = shard.0, %driver, cpu = ?plan.cpus.get(shard.index()).map(|c| c.id), "shard ready");
     }

@@ -6,7 +6,8 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::connection::Connection;
+use super::connection::{Connection, Entrance};
+use super::follow::FollowStream;
 use super::listener::{Accepted, Listener};
 use super::run::Shard;
 use super::transport::Peer;
@@ -28,6 +29,8 @@ pub struct AdminDoor {
     listener: Listener,
     token: Option<AdminToken>,
     connection_count: usize,
+    /// Those of its connections that follow something.
+    pub(super) streams: Vec<FollowStream>,
 }
 
 impl AdminDoor {
@@ -36,7 +39,7 @@ impl AdminDoor {
 
     /// A door behind this listener. Without a token, whoever reaches it comes in.
     pub fn new(listener: Listener, token: Option<AdminToken>) -> AdminDoor {
-        AdminDoor { listener, token, connection_count: 0 }
+        AdminDoor { listener, token, connection_count: 0, streams: Vec::new() }
     }
 
     /// Judges a caller by its `Authorization` and `Host`.
@@ -109,12 +112,13 @@ impl Shard {
         }
         door.connection_count += 1;
         let mut connection = Connection::new(fd, peer, self.delivery.now);
-        connection.flags.admin = true;
+        connection.flags.entrance = Entrance::Admin;
         self.admit(connection);
     }
 
     /// A connection of the admin door has ended.
-    pub(super) fn admin_left(&mut self, _key: Key) {
+    pub(super) fn admin_left(&mut self, key: Key) {
+        self.end_following(key);
         if let Some(door) = &mut self.admin {
             door.connection_count -= 1;
         }
@@ -129,7 +133,7 @@ impl Shard {
     /// The same, each.
     pub(super) fn public_connections(&self) -> impl Iterator<Item = Key> + '_ {
         let all = self.delivery.connections.iter();
-        all.filter(|(_, connection)| !connection.flags.admin).map(|(key, _)| key)
+        all.filter(|(_, connection)| !connection.is_admin()).map(|(key, _)| key)
     }
 
     /// Whether nobody is left whom a stop has to wait for.

@@ -3,6 +3,7 @@
 //! A connection is listed when a send stops short, and looked at once per interval while it is: so
 //! connections that keep up cost nothing, and a gauge is an interval old at most.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::connection::Connection;
@@ -16,7 +17,7 @@ const INTERVAL: Duration = Duration::from_secs(1);
 /// The list.
 #[derive(Debug, Default)]
 pub(super) struct Backlog {
-    listed: Vec<Key>,
+    listed: HashSet<Key, foldhash::fast::RandomState>,
     /// When to look next; `None` with nobody listed.
     due: Option<Tick>,
 }
@@ -25,10 +26,7 @@ impl Backlog {
     /// Notes that a connection's socket has taken less than was offered.
     pub(super) fn block(&mut self, key: Key, connection: &mut Connection) {
         connection.flags.blocked = true;
-        if !connection.flags.listed {
-            connection.flags.listed = true;
-            self.listed.push(key);
-        }
+        self.listed.insert(key);
     }
 
     /// How long a shard may park before it is to look.
@@ -51,7 +49,6 @@ impl Shard {
         let connections = &mut self.delivery.connections;
         backlog.listed.retain(|key| {
             let Some(connection) = connections.get_mut(*key) else { return false };
-            connection.flags.listed = connection.flags.blocked;
             if connection.flags.blocked {
                 count += 1;
                 size += connection.outbound.size() as u64;

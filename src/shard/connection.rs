@@ -50,8 +50,6 @@ pub(super) struct Connection {
     pub(super) expires_s: Option<NonZeroU32>,
     /// Who is at the other end, or whom the proxy there has named.
     pub(super) peer: Peer,
-    /// Counted among the connections of its address.
-    pub(super) admitted: bool,
     /// What stands between its socket and its door, where anything does.
     pub(super) transport: Option<Box<Transport>>,
     pub(super) door: Door,
@@ -88,8 +86,6 @@ pub(super) struct Flags {
     pub(super) retry_owed: bool,
     /// The socket took less than it was given; wait until it is writable.
     pub(super) blocked: bool,
-    /// Listed among those whose bytes are counted as waiting.
-    pub(super) listed: bool,
     /// The socket may hold more to read.
     pub(super) readable: bool,
     /// Listed to be read again next turn.
@@ -106,12 +102,23 @@ pub(super) struct Flags {
     pub(super) doomed: bool,
     /// What its socket carries is not what its door speaks: see `transport`.
     pub(super) seam: bool,
+    pub(super) entrance: Entrance,
     /// Has more to catch up with, once its queue has room.
     pub(super) catching: bool,
-    /// Came through the admin door.
-    pub(super) admin: bool,
     /// The client knows that its token has expired.
     pub(super) expiry_told: bool,
+}
+
+/// By which listener it came in, and how far.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) enum Entrance {
+    /// The main door.
+    #[default]
+    Main,
+    /// The main door; counted among the connections of its address.
+    Admitted,
+    /// The admin door.
+    Admin,
 }
 
 /// What the connection speaks.
@@ -123,6 +130,8 @@ pub(super) enum Door {
     WebSocket(WebSocketDoor),
     /// A stream of server-sent events.
     Stream(StreamDoor),
+    /// A follower's stream at the admin door.
+    Follow,
 }
 
 /// Requests in, answers out in the requests' order.
@@ -236,7 +245,6 @@ impl Connection {
         Connection {
             fd,
             peer,
-            admitted: false,
             transport: None,
             outbound: Outbound::default(),
             door: Door::Http(HttpDoor::default()),
@@ -249,6 +257,11 @@ impl Connection {
             outbound_size_max: OUTBOUND_SIZE_HTTP_MAX,
             expires_s: None,
         }
+    }
+
+    /// Whether it came through the admin door.
+    pub(super) fn is_admin(&self) -> bool {
+        self.flags.entrance == Entrance::Admin
     }
 
     /// Whether it still serves.
@@ -309,10 +322,11 @@ impl Connection {
     /// Its door, for the counters.
     pub(super) fn door_kind(&self) -> telemetry::Door {
         match self.door {
-            _ if self.flags.admin => telemetry::Door::Admin,
+            _ if self.is_admin() => telemetry::Door::Admin,
             Door::Http(_) => telemetry::Door::Http,
             Door::WebSocket(_) => telemetry::Door::WebSocket,
             Door::Stream(_) => telemetry::Door::Sse,
+            Door::Follow => telemetry::Door::Admin,
         }
     }
 }

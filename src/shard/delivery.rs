@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::backlog::Backlog;
 use super::connection::{Connection, Door, Phase};
+use super::follow::Following;
 use super::options::Options;
 use super::outbound::Outbound;
 use super::respond;
@@ -64,6 +65,8 @@ pub(super) struct Delivery {
     pub(super) scratch: Vec<u8>,
     /// Where bytes stand between a record and a door or queue. Empty until there is TLS.
     pub(super) plain: Vec<u8>,
+    /// Who follows what happens.
+    pub(super) following: Following,
     pub(super) date: Date,
     pub(super) now: Tick,
 }
@@ -142,6 +145,9 @@ impl Delivery {
 
     /// Sends a close frame (RFC 6455 §5.5.1) and begins the end. Other doors just end.
     pub(super) fn close_websocket(&mut self, key: Key, close: &Close, cause: CloseCause) {
+        if self.following.is_on() {
+            self.trace_closing(key, close, cause);
+        }
         if let Some(Connection { door: Door::WebSocket(door), outbound, .. }) =
             self.connections.get_mut(key)
             && door.closing.send()
@@ -155,6 +161,7 @@ impl Delivery {
     pub(super) fn close_slow_consumer(&mut self, key: Key) {
         if let Some(connection) = self.connections.get_mut(key) {
             tracing::debug!(
+                number = CloseCause::SlowConsumer.number(),
                 peer = %connection.peer,
                 queued = connection.outbound.size(),
                 limit = connection.outbound_size_max,

@@ -86,7 +86,7 @@ impl Shard {
             Door::WebSocket(door) if door.positions && door.welcomed => {
                 self.issue_ticket(key, Some(retry));
             }
-            Door::WebSocket(_) | Door::Http(_) => {}
+            Door::WebSocket(_) | Door::Http(_) | Door::Follow => {}
         }
         let reason = format!("The broker is stopping; come back in {} ms.", retry.as_millis());
         let close = Close { code: GOING_AWAY, reason: reason.into() };

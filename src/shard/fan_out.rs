@@ -123,7 +123,7 @@ impl Delivery {
                 return;
             }
             Door::Stream(StreamDoor { cursor, .. }) => cursor.as_deref_mut(),
-            Door::WebSocket(_) => None,
+            Door::WebSocket(_) | Door::Follow => None,
         };
         let retry_owed = std::mem::take(&mut connection.flags.retry_owed);
         let encoder = &mut self.encoder;

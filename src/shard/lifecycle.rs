@@ -135,6 +135,16 @@ impl Shard {
         self.delivery.read_again(key);
     }
 
+    fn log_close(&mut self, connection: &Connection, cause: CloseCause) {
+        if tracing::enabled!(tracing::Level::DEBUG)
+            && let Some(suppressed) = self.close_log.ask(self.delivery.now)
+        {
+            let (number, cause, door) =
+                (cause.number(), cause.label(), connection.door_kind().label());
+            tracing::debug!(number, cause, door, peer = %connection.peer, suppressed, "closed");
+        }
+    }
+
     /// Takes doomed connections away, and retired sessions out of the broker.
     pub(super) fn reap(&mut self) {
         while let Some(key) = self.delivery.retired.pop() {
@@ -145,7 +155,11 @@ impl Shard {
             self.broker.end(key, self.time_us, &mut self.delivery);
             let Some(connection) = self.delivery.connections.remove(key) else { continue };
             self.delivery.counters().close(connection.door_kind(), cause);
-            if connection.flags.admin {
+            self.log_close(&connection, cause);
+            if self.delivery.following.is_on() {
+                self.delivery.trace_closed(key, &connection, cause);
+            }
+            if connection.is_admin() {
                 self.admin_left(key);
             }
         }

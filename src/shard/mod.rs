@@ -13,6 +13,7 @@
 mod admin;
 mod answer;
 mod backlog;
+mod catching;
 mod connection;
 mod control;
 mod delivery;
@@ -20,6 +21,7 @@ mod dispatch;
 mod draining;
 mod fan_out;
 mod flush;
+mod follow;
 mod inbox;
 mod inherited;
 mod lifecycle;
@@ -48,6 +50,7 @@ mod verifying;
 
 pub use admin::AdminDoor;
 pub use control::{Control, Stage};
+pub use follow::FollowBoard;
 pub use listener::{ListenAddress, Listener, Seam, somaxconn};
 pub use listeners::{LISTENERS_MAX, Listeners};
 pub use options::Options;

@@ -11,7 +11,7 @@ use crate::model::application::AppIndex;
 use crate::model::close::{Close, CloseCause, POLICY, UNAUTHORIZED};
 use crate::model::family::SlowConsumer;
 use crate::model::form::Form;
-use crate::model::identity::Revocation;
+use crate::model::identity::{Identity, Revocation};
 use crate::model::message::Message;
 use crate::model::position::Position;
 use crate::model::recovery::{LossReason, Recovery};
@@ -52,11 +52,17 @@ impl Outlet for Delivery {
         self.delivered.extend(run.iter().map(|message| (message.time_us, member_count, door)));
         let app = run.first().map_or(AppIndex(0), |message| message.publication.app);
         self.counters().deliver(app, member_count * run.len() as u64);
+        if self.following.is_on() {
+            self.follow_run(run, members, &stalled[before..]);
+        }
     }
 
     fn catch_up(&mut self, session: Key, form: Form, messages: &[Arc<Message>]) {
         if let Some(message) = messages.first() {
             self.counters().deliver(message.publication.app, messages.len() as u64);
+        }
+        if self.following.is_on() {
+            self.follow_own(session, messages.len());
         }
         self.append_messages(session, form, messages);
     }
@@ -76,6 +82,9 @@ impl Outlet for Delivery {
         let block = self.block(form, std::slice::from_ref(message));
         self.counters().deliver(message.publication.app, 1);
         self.delivered.push((message.time_us, 1, DeliveryDoor::WebSocket));
+        if self.following.is_on() {
+            self.follow_own(session, 1);
+        }
         self.push_shared(session.index, &block, SlowConsumer::Close);
     }
 
@@ -87,10 +96,16 @@ impl Outlet for Delivery {
         at: Position,
         recovery: Option<Recovery>,
     ) {
+        if self.following.is_on() {
+            self.trace_subscribed(session, topics, recovery);
+        }
         self.tell_subscribed(session, ticket, topics, at, recovery);
     }
 
     fn lost(&mut self, session: Key, topics: &[TopicName], at: Position, reason: LossReason) {
+        if self.following.is_on() {
+            self.trace_lost(session, topics, reason);
+        }
         self.tell_lost(session, topics, at, reason);
     }
 
@@ -123,7 +138,7 @@ impl Outlet for Delivery {
                 self.counters().refuse(refusal);
                 self.close_websocket(to.session, &close, CloseCause::Overloaded);
             }
-            (Door::Stream(_), _) => {}
+            (Door::Stream(_) | Door::Follow, _) => {}
         }
     }
 
@@ -186,8 +201,17 @@ impl Outlet for Delivery {
         self.connections.get(session).map_or(0, |connection| connection.outbound.size())
     }
 
-    fn session_began(&mut self, app: AppIndex) {
+    fn session_began(&mut self, session: Key, app: AppIndex, identity: &Identity) {
         self.counters().begin_session(app);
+        if self.following.is_on() {
+            self.trace_session(session, app, identity, true);
+        }
+    }
+
+    fn placed(&mut self, message: &Arc<Message>) {
+        if self.following.is_on() {
+            self.follow_message(message);
+        }
     }
 
     fn session_ended(&mut self, app: AppIndex) {

@@ -82,7 +82,7 @@ impl Shard {
             let swallows = matches!(connection.phase, Phase::Lingering(_));
             let used = match &connection.door {
                 _ if swallows => return,
-                Door::Stream(_) => return,
+                Door::Stream(_) | Door::Follow => return,
                 // A few bytes may ask for many: what one read holds must not be answered at once.
                 _ if connection.is_open() && connection.queue_is_long() => 0,
                 Door::WebSocket(_) => self.take_in_websocket(key, bytes),

@@ -159,7 +159,7 @@ impl Shard {
     fn apply_limits_to(&mut self, key: Key) {
         let Some(connection) = self.delivery.connections.get_mut(key) else { return };
         let app = match &connection.door {
-            Door::Http(_) => return,
+            Door::Http(_) | Door::Follow => return,
             Door::WebSocket(door) => door.app,
             Door::Stream(door) => door.app,
         };
@@ -167,7 +167,7 @@ impl Shard {
         let limits = &application.limits;
         connection.outbound_size_max = u32::try_from(limits.outbound_size_max).unwrap_or(u32::MAX);
         let identity = self.broker.identity_of(key);
-        connection.expires_s = identity.and_then(|identity| expires_s(application, identity));
+        connection.expires_s = identity.and_then(|(_, identity)| expires_s(application, identity));
         if let Door::WebSocket(door) = &mut connection.door
             && door.buckets.is_none()
         {

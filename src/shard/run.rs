@@ -14,6 +14,7 @@ use super::backlog::Backlog;
 use super::control::{Control, Stage};
 use super::delivery::Delivery;
 use super::draining::Draining;
+use super::follow::{FollowBoard, Following};
 use super::listeners::Listeners;
 use super::rates::Rates;
 use super::read::INPUT_SIZE;
@@ -46,9 +47,6 @@ const JSON_DEPTH_MAX: usize = 128;
 /// Longest park. Ticks compare over 24 days only, so the wheel has to be turned before.
 const PARK_MAX: Duration = Duration::from_hours(1);
 
-/// Sessions that get a page of history per turn; the others wait for the next.
-const CATCH_UPS_PER_TURN_MAX: usize = 64;
-
 /// How soon a full queue of another shard is tried again.
 const MESH_RETRY: Duration = Duration::from_millis(1);
 
@@ -79,6 +77,8 @@ pub struct ShardSeed {
     pub reloads: Arc<ReloadCounters>,
     /// The admin door, on one of the shards.
     pub admin: Option<AdminDoor>,
+    /// Who follows what.
+    pub follow_board: Arc<FollowBoard>,
 }
 
 /// One shard on its own thread.
@@ -101,6 +101,7 @@ pub struct Shard {
     pub(super) fired: Vec<Key>,
     pub(super) accept_log: RateLimit,
     pub(super) refusal_log: RateLimit,
+    pub(super) close_log: RateLimit,
     pub(super) connections_max: usize,
     /// How fast sockets are accepted, where that is limited.
     pub(super) accept_pace: Option<(Measure, LocalGcra)>,
@@ -188,6 +189,7 @@ impl Shard {
             backlog: Backlog::default(),
             scratch: Vec::new(),
             plain: Vec::new(),
+            following: Following::new(seed.follow_board),
             date: Date::new(time_us / 1_000_000),
             now,
         };
@@ -210,6 +212,7 @@ impl Shard {
             fired: Vec::new(),
             accept_log: RateLimit::new(1, Duration::from_secs(5)),
             refusal_log: RateLimit::new(10, Duration::from_secs(1)),
+            close_log: RateLimit::new(50, Duration::from_secs(1)),
             connections_max: seed.connections_max,
             accept_pace: accept_pace(options),
             stage: Stage::Running,
@@ -258,7 +261,8 @@ impl Shard {
                 continue;
             }
             self.wake.set_sleeping();
-            let is_idle = self.delivery.port.inbox_is_empty() && !self.verifying.has_work();
+            let has_work = self.verifying.has_work() || self.has_to_give_out();
+            let is_idle = self.delivery.port.inbox_is_empty() && !has_work;
             if is_idle && self.control.stage() == self.stage && !self.is_outdated() {
                 parker.park(self.ended, self.wait()).await;
             }
@@ -274,6 +278,7 @@ impl Shard {
         self.delivery.counters().turn_began_us.set(self.time_us);
         self.delivery.date.set(self.time_us / 1_000_000);
         self.take_reload();
+        self.learn_followers();
         self.take_ready();
         self.verify_waiting();
         self.catch_up();
@@ -286,6 +291,8 @@ impl Shard {
         self.drain_due(began);
         self.deliver_runs(began);
         self.finish_polls();
+        self.tell_followers();
+        self.give_out();
         self.flush_mesh();
         self.flush();
         self.tally_latencies(began);
@@ -296,6 +303,7 @@ impl Shard {
             || !self.delivery.dirty.is_empty()
             || !self.delivery.hungry.is_empty()
             || self.verifying.has_work()
+            || self.has_to_give_out()
             || !self.delivery.port.inbox_is_empty()
     }
 
@@ -366,17 +374,6 @@ impl Shard {
         self.delivery.again = listed;
     }
 
-    /// Sessions whose queues have room get their next page of history, up to the turn's budget.
-    fn catch_up(&mut self) {
-        let mut hungry = std::mem::take(&mut self.delivery.hungry);
-        let budget = hungry.len().min(CATCH_UPS_PER_TURN_MAX);
-        for key in hungry.drain(..budget) {
-            self.broker.catch_up(key, &mut self.delivery);
-        }
-        hungry.append(&mut self.delivery.hungry);
-        self.delivery.hungry = hungry;
-    }
-
     /// Runs one connection's handling; a panic in it ends that connection.
     pub(super) fn guard(&mut self, key: Key, handle: fn(&mut Shard, Key)) {
         // What a panic may leave behind: this connection's state (it is removed) and the taken
@@ -422,11 +419,13 @@ impl Shard {
         let drain = self.draining.as_ref().map(|draining| until(draining.next_due()));
         let mesh = self.mesh_is_behind.then_some(MESH_RETRY);
         let backlog = self.delivery.backlog.wait(self.clock.tick());
+        let numbers = self.delivery.following.wait(self.clock.tick());
+        let load = self.load_wait(self.clock.tick());
         let broker = self
             .broker
             .next_due_us()
             .map(|due_us| Duration::from_micros(due_us.saturating_sub(self.ended_us)));
-        [timer, deliver, accept, drain, mesh, broker, backlog]
+        [timer, deliver, accept, drain, mesh, broker, backlog, numbers, load]
             .into_iter()
             .flatten()
             .min()

@@ -46,6 +46,7 @@ impl Delivery {
                     self.polls_touched.push(key);
                 }
             }
+            Door::Follow => {}
         }
     }
 
@@ -73,6 +74,7 @@ impl Delivery {
                     self.polls_touched.push(key);
                 }
             }
+            Door::Follow => {}
         }
     }
 

@@ -169,7 +169,7 @@ fn due(connection: &Connection, rules: Rules<'_>) -> Due {
 fn expiry(connection: &Connection, rules: Rules<'_>) -> Option<Due> {
     let expires_s = u64::from(connection.expires_s?.get());
     let app = match &connection.door {
-        Door::Http(_) => return None,
+        Door::Http(_) | Door::Follow => return None,
         Door::WebSocket(door) => door.app,
         Door::Stream(door) => door.app,
     };
@@ -193,14 +193,14 @@ fn silence(connection: &Connection, rules: Rules<'_>) -> Due {
         Phase::Closing(cause) => {
             let limit = match connection.door {
                 Door::WebSocket(_) => options.websocket.close_timeout,
-                Door::Http(_) | Door::Stream(_) => options.http.body_timeout,
+                Door::Http(_) | Door::Stream(_) | Door::Follow => options.http.body_timeout,
             };
             after(connection.began, limit, now, Due::End(cause))
         }
         Phase::Lingering(cause) => {
             let limit = match connection.door {
                 Door::WebSocket(_) => options.websocket.close_timeout,
-                Door::Http(_) | Door::Stream(_) => LINGER_TIMEOUT,
+                Door::Http(_) | Door::Stream(_) | Door::Follow => LINGER_TIMEOUT,
             };
             after(connection.began, limit, now, Due::End(cause))
         }
@@ -259,7 +259,7 @@ fn silence(connection: &Connection, rules: Rules<'_>) -> Due {
                 }
                 after(connection.heard, websocket.ping_interval, now, Due::Ping)
             }
-            Door::Stream(_) => {
+            Door::Stream(_) | Door::Follow => {
                 after(connection.began, options.sse.heartbeat_interval, now, Due::Heartbeat)
             }
         },

@@ -188,7 +188,7 @@ impl Shard {
                     self.authenticate(key, token);
                 }
             }
-            Door::Stream(_) => {}
+            Door::Stream(_) | Door::Follow => {}
         }
         self.delivery.read_again(key);
     }

@@ -13,6 +13,7 @@ pub mod process;
 pub mod rate_limit;
 pub mod recovery;
 pub mod reload;
+pub mod status;
 pub mod store;
 
 pub use counters::{Counter, ShardCounters};

@@ -229,10 +229,10 @@ impl Broker {
 
     /// Where its admin door listens, once it says so.
     pub(crate) fn admin_address(&self) -> SocketAddr {
-        const SAID: &str = "the admin door listens address=";
-        let line = self.await_log(SAID);
-        let (_, address) = line.split_once(SAID).expect("just found");
-        address.trim().parse().expect("an address")
+        let line = self.await_log("the admin door listens");
+        // As text or as JSON: the one word that is an address.
+        let mut words = line.split(|c: char| !c.is_ascii_digit() && !".:[]".contains(c));
+        words.find_map(|word| word.parse().ok()).expect("an address")
     }
 
     /// The first line of the log that holds `part`, once there is one.

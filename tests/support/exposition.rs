@@ -65,6 +65,16 @@ impl Metrics {
         assert!(twice.is_none(), "twice: {line}");
     }
 
+    /// Whether any sample of `name` carries `labels`.
+    pub(crate) fn has(&self, name: &str, labels: &[(&str, &str)]) -> bool {
+        self.samples.keys().any(|(own, values)| {
+            own == name
+                && labels
+                    .iter()
+                    .all(|(label, value)| values.get(*label).is_some_and(|own| own == value))
+        })
+    }
+
     /// The sum of all samples of `name` that carry `labels`; at least one must.
     pub(crate) fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let carries = |own: &BTreeMap<String, String>| {

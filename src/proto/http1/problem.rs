@@ -61,6 +61,8 @@ fn write_body(out: &mut Vec<u8>, refused: &Refused) {
     escape_into(out, entry.title);
     out.extend_from_slice(b",\"status\":");
     out.extend_from_slice(itoa::Buffer::new().format(entry.status).as_bytes());
+    out.extend_from_slice(b",\"number\":");
+    out.extend_from_slice(itoa::Buffer::new().format(entry.number).as_bytes());
     out.extend_from_slice(b",\"code\":");
     escape_into(out, entry.code);
     out.extend_from_slice(b",\"detail\":");
@@ -82,7 +84,7 @@ mod tests {
     #[test]
     fn a_problem_names_its_code_detail_and_retry() {
         let body = "{\"type\":\"urn:fanwire:problem:overloaded\",\
-                    \"title\":\"The broker has no room for this now.\",\"status\":503,\
+                    \"title\":\"The broker has no room for this now.\",\"status\":503,\"number\":25,\
                     \"code\":\"overloaded\",\"detail\":\"\\\"a\\\" is full\"}";
         let terms = Terms { keep_alive: true, ..Terms::CLOSING };
         check(
@@ -106,7 +108,7 @@ mod tests {
             &[],
             "HTTP/1.1 401 Unauthorized\r\nDATE\r\nCache-Control: no-store\r\n\
              WWW-Authenticate: Bearer\r\nContent-Type: application/problem+json\r\n\
-             Content-Length: 132\r\nConnection: close\r\n\r\n",
+             Content-Length: 144\r\nConnection: close\r\n\r\n",
         );
     }
 
@@ -120,6 +122,7 @@ mod tests {
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             let body: serde_json::Value = serde_json::from_str(body).unwrap();
             assert_eq!(body["code"], refusal.entry().code);
+            assert_eq!(body["number"], refusal.entry().number);
             assert_eq!(body["detail"], "tab\there, \u{1} and é");
             assert!(head.starts_with(&format!("HTTP/1.1 {} ", refusal.entry().status)));
         }

@@ -14,15 +14,21 @@ use super::diff::{self, DiffArgs};
 use super::doctor::{self, DoctorArgs};
 use super::explain::{self, ExplainCommand, Told};
 use super::generate::{self, GenerateCommand};
+use super::help::{self, HelpArgs};
 use super::publish::{self, PublishArgs};
 use super::subscribe::{self, SubscribeArgs};
+use super::tail::{self, TailArgs};
 use super::token::{self, TokenCommand};
+use super::top::{self, TopArgs};
+use super::trace::{self, TraceArgs};
 use crate::config::{self, ConfigFile, Flag, Loaded, Sources};
+use crate::model::code::StartFailure;
 use crate::stdx::clock;
 
 /// The command line as typed.
 #[derive(Parser, Debug)]
 #[command(name = "fanwire", version, about, args_conflicts_with_subcommands = true)]
+#[command(disable_help_subcommand = true)]
 pub struct CommandLine {
     #[command(flatten)]
     options: Options,
@@ -61,6 +67,14 @@ enum Command {
     },
     /// Say what of this host will hurt the broker, and the exact fix; exits with 1 if something will.
     Doctor(DoctorArgs),
+    /// Show what a running broker does, by shard, application and topic.
+    Top(TopArgs),
+    /// Print the messages of topics as they are published, with time, id, size and door.
+    Tail(TailArgs),
+    /// Print what happens to one user's connections.
+    Trace(TraceArgs),
+    /// Say what a number or name of a refusal, close or failed start means, and what to do.
+    Help(HelpArgs),
 }
 
 #[derive(Subcommand, Debug)]
@@ -125,6 +139,14 @@ pub enum Action {
     Generate(GenerateCommand),
     /// `doctor`.
     Doctor(DoctorArgs),
+    /// `top`.
+    Top(TopArgs),
+    /// `tail`.
+    Tail(TailArgs),
+    /// `trace`.
+    Trace(TraceArgs),
+    /// `help`.
+    Help(HelpArgs),
 }
 
 /// Reads a command line, program name first.
@@ -150,6 +172,10 @@ where
         Some(Command::Explain { command }) => Action::Explain(command),
         Some(Command::Generate { command }) => Action::Generate(command),
         Some(Command::Doctor(args)) => Action::Doctor(args),
+        Some(Command::Top(args)) => Action::Top(args),
+        Some(Command::Tail(args)) => Action::Tail(args),
+        Some(Command::Trace(args)) => Action::Trace(args),
+        Some(Command::Help(args)) => Action::Help(args),
     })
 }
 
@@ -167,6 +193,9 @@ pub fn run(
     let written = match action {
         Action::Publish(args) => return publish::run(args, &environment, streams),
         Action::Subscribe(args) => return subscribe::run(args, &environment, streams),
+        Action::Top(args) => return top::run(args, &environment, streams),
+        Action::Tail(args) => return tail::run(args, &environment, streams),
+        Action::Trace(args) => return trace::run(args, &environment, streams),
         Action::Token(command) => {
             let told = token::run(command, environment, streams.input, clock::unix_ms() / 1000);
             return tell(told, streams.out, streams.errors);
@@ -180,12 +209,20 @@ pub fn run(
         Action::Doctor(args) => {
             return tell(doctor::run(args, environment), streams.out, streams.errors);
         }
+        Action::Help(args) => {
+            let told = help::run(args).map(|text| Told { text, is_good: true });
+            return tell(told, streams.out, streams.errors);
+        }
         Action::Default => streams.out.write_all(config::default_file().as_bytes()),
         Action::Serve(options) | Action::Check(options) | Action::Show(options) => {
             match (load(options, environment.clone()), action) {
                 (Err(problem), _) => {
                     // Nowhere is left to report a failure of this write to.
-                    let _ = writeln!(streams.errors, "fanwire: {problem}");
+                    let number = StartFailure::Configuration.number();
+                    let _ = writeln!(
+                        streams.errors,
+                        "fanwire: {problem}\nSee `fanwire help {number}`."
+                    );
                     return ExitCode::FAILURE;
                 }
                 (Ok(loaded), Action::Serve(options)) => {

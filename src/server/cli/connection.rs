@@ -130,7 +130,7 @@ impl Secret {
 }
 
 /// A variable that is set to something.
-fn variable<'e>(environment: &'e [(String, String)], name: &str) -> Option<&'e str> {
+pub(super) fn variable<'e>(environment: &'e [(String, String)], name: &str) -> Option<&'e str> {
     let found = environment.iter().find(|(set, value)| set == name && !value.is_empty());
     found.map(|(_, value)| value.as_str())
 }

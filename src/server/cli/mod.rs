@@ -3,6 +3,7 @@
 //! not (`explain`, `explain_topic`), or compares two configurations (`diff`), needs the configuration
 //! alone, and `doctor` the host beside it.
 
+mod admin;
 mod args;
 mod connection;
 mod diff;
@@ -10,9 +11,13 @@ mod doctor;
 mod explain;
 mod explain_topic;
 mod generate;
+mod help;
 mod publish;
 mod subscribe;
+mod tail;
 mod token;
+mod top;
+mod trace;
 
 pub use args::{Action, CommandLine, Options, Reread, environment, parse, run};
 pub use connection::Streams;

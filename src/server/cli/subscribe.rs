@@ -59,7 +59,7 @@ pub(super) fn run(
     }
 }
 
-fn end_on_signals() -> std::io::Result<()> {
+pub(super) fn end_on_signals() -> std::io::Result<()> {
     // In the handler itself: a reader of the output that has stopped reading must not hold up the end.
     for signal in [SIGINT, SIGTERM] {
         register_conditional_shutdown(signal, 0, Arc::new(AtomicBool::new(true)))?;

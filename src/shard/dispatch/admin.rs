@@ -2,13 +2,18 @@
 //!
 //! No route of an application is here, so nobody publishes or subscribes through this door.
 
-use http::Method;
+use http::{Method, StatusCode};
 
 use super::super::answer::Cors;
+use super::super::follow::What;
 use super::super::run::Shard;
+use super::entry::unknown_application;
 use super::http::Exchange;
+use super::past::parameter;
+use crate::model::application::AppIndex;
+use crate::model::pattern::Patterns;
 use crate::model::refusal::{Refusal, Refused};
-use crate::proto::http1::{Head, Request};
+use crate::proto::http1::{Head, Request, Response};
 use crate::stdx::slab::Key;
 
 /// A route of the admin door.
@@ -17,6 +22,14 @@ enum AdminRoute {
     Live,
     Ready,
     Metrics,
+    /// `GET /v1/admin/status`: totals by shard and application.
+    Status,
+    /// `GET /v1/admin/load`: the same each second, and the busiest topics.
+    Load,
+    /// `GET /v1/admin/tail?app=A&topic=P[&payload=true]`: messages as they are placed.
+    Tail,
+    /// `GET /v1/admin/trace?app=A&subject=S`: what happens to a user's sessions.
+    Trace,
 }
 
 impl AdminRoute {
@@ -25,6 +38,10 @@ impl AdminRoute {
             "/health/live" => AdminRoute::Live,
             "/health/ready" => AdminRoute::Ready,
             "/metrics" => AdminRoute::Metrics,
+            "/v1/admin/status" => AdminRoute::Status,
+            "/v1/admin/load" => AdminRoute::Load,
+            "/v1/admin/tail" => AdminRoute::Tail,
+            "/v1/admin/trace" => AdminRoute::Trace,
             _ => return None,
         })
     }
@@ -61,7 +78,7 @@ impl Shard {
             let authorization = head.headers.single("authorization")?;
             door.admit(authorization, head.headers.text("host"))?;
         }
-        let detail = "the admin door has /metrics, /health/live, /health/ready";
+        let detail = "the admin door has /metrics, /health/live, /health/ready, /v1/admin/status, load, tail and trace";
         let route = found.ok_or_else(|| Refused::new(Refusal::UnknownRoute, detail))?;
         if matches!(*head.method, Method::GET | Method::HEAD) {
             return Ok(route);
@@ -73,13 +90,71 @@ impl Shard {
         &mut self,
         exchange: Exchange,
         route: AdminRoute,
-        _head: &Head<'_>,
+        head: &Head<'_>,
     ) -> Result<(), Refused> {
         match route {
             AdminRoute::Live => self.liveness_page(exchange),
             AdminRoute::Ready => self.readiness_page(exchange),
             AdminRoute::Metrics => self.metrics(exchange),
+            AdminRoute::Status => self.status_page(exchange),
+            AdminRoute::Load => self.follow(exchange, What::Load),
+            AdminRoute::Tail => {
+                let what = self.tail_of(head)?;
+                self.follow(exchange, what);
+            }
+            AdminRoute::Trace => {
+                let what = self.trace_of(head)?;
+                self.follow(exchange, what);
+            }
         }
         Ok(())
     }
+
+    fn status_page(&mut self, exchange: Exchange) {
+        let body = self.status(None).to_string();
+        self.answer_with(exchange.key, exchange.terms, |out, date| {
+            Response::start(out, StatusCode::OK, exchange.terms, date)
+                .header("Cache-Control", "no-store")
+                .finish("application/json", body.as_bytes());
+        });
+    }
+
+    fn follow(&mut self, exchange: Exchange, what: What) {
+        let head = self.stream_head(exchange);
+        let terms = if exchange.is_head() { exchange.terms.closing() } else { exchange.terms };
+        self.answer_with(exchange.key, terms, |out, _| out.extend_from_slice(&head));
+        if !exchange.is_head() {
+            self.begin_following(exchange.key, what);
+        }
+    }
+
+    fn tail_of(&self, head: &Head<'_>) -> Result<What, Refused> {
+        let app = self.application_named(head)?;
+        let topic = needed(head, "topic", "name a topic, or a pattern with `*`")?;
+        let with_payload = match parameter(head, "payload")?.as_deref() {
+            None | Some("false") => false,
+            Some("true") => true,
+            Some(_) => {
+                return Err(Refused::new(Refusal::BadField, "`payload` is `true` or `false`"));
+            }
+        };
+        Ok(What::Messages { app, topics: Patterns::new([topic]), with_payload })
+    }
+
+    fn trace_of(&self, head: &Head<'_>) -> Result<What, Refused> {
+        let app = self.application_named(head)?;
+        let subject = needed(head, "subject", "name a token's subject, or a connection's id")?;
+        Ok(What::Subject { app, subject: subject.into() })
+    }
+
+    fn application_named(&self, head: &Head<'_>) -> Result<AppIndex, Refused> {
+        let id = needed(head, "app", "name an application")?;
+        self.delivery.applications.find(&id).ok_or_else(unknown_application)
+    }
+}
+
+fn needed(head: &Head<'_>, name: &str, what: &str) -> Result<String, Refused> {
+    let given = parameter(head, name)?.filter(|value| !value.is_empty());
+    let missing = || Refused::new(Refusal::BadField, format!("`{name}` is missing: {what}"));
+    given.map(String::from).ok_or_else(missing)
 }

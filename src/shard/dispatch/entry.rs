@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use super::super::answer::Cors;
-use super::super::connection::Door;
+use super::super::connection::{Door, Entrance};
 use super::super::run::Shard;
 use super::super::verifying::Judged;
 use super::http::Exchange;
@@ -93,7 +93,7 @@ impl Shard {
             let detail = "this application takes no requests from your network";
             return Err(Refused::new(Refusal::SourceForbidden, detail));
         }
-        if connection.admitted {
+        if connection.flags.entrance == Entrance::Admitted {
             return Ok(());
         }
         self.rates.take_connection(app, address).map_err(|wait| {
@@ -102,7 +102,7 @@ impl Shard {
             Refused::new(Refusal::RateLimited, detail).retry_in(wait)
         })?;
         // Only now: who was refused is asked again, whatever connection it comes over.
-        connection.admitted = true;
+        connection.flags.entrance = Entrance::Admitted;
         Ok(())
     }
 

@@ -43,7 +43,7 @@ impl Shard {
     pub(in crate::shard) fn take_in_http(&mut self, key: Key, bytes: &[u8]) -> usize {
         let options = Arc::clone(&self.delivery.options);
         let Some(connection) = self.delivery.connections.get_mut(key) else { return bytes.len() };
-        let is_admin = connection.flags.admin;
+        let is_admin = connection.is_admin();
         let Door::Http(door) = &mut connection.door else { return bytes.len() };
         if door.answers.back().is_some_and(|last| !last.terms.keep_alive) {
             // The stop has made it the last: nothing behind it would be answered.
@@ -111,6 +111,7 @@ impl Shard {
 
     /// Serves a whole request, of which the application may be known already.
     fn serve(&mut self, key: Key, request: &Request<'_>, app: Option<AppIndex>) {
+        self.delivery.following.serve(None);
         let head = &request.head;
         let mut exchange = Exchange { key, terms: head.terms(), cors: Cors::Absent };
         match route(head) {
@@ -154,6 +155,7 @@ impl Shard {
         };
         let head = &request.head;
         let Entered { app, identity } = &entered;
+        self.delivery.following.serve(Some(identity));
         let (app, rights) = (*app, &identity.rights);
         match route {
             Route::BuzzStream => self.open_buzzpost_stream(*exchange, &entered, head),
@@ -235,12 +237,16 @@ impl Shard {
     }
 
     pub(super) fn count_refusal(&mut self, key: Key, refused: &Refused) {
+        if self.delivery.following.is_on() {
+            self.delivery.trace_refused(key, refused);
+        }
         self.delivery.counters().refuse(refused.refusal);
         if let Some(suppressed) = self.refusal_log.ask(self.delivery.now) {
             let peer = self.delivery.connections.get(key).map(|connection| connection.peer);
-            let code = refused.refusal.entry().code;
+            let entry = refused.refusal.entry();
+            let (number, code) = (entry.number, entry.code);
             let detail = &refused.detail;
-            tracing::info!(?peer, code, detail, suppressed, "refused");
+            tracing::info!(?peer, number, code, detail, suppressed, "refused");
         }
     }
 

@@ -182,7 +182,7 @@ impl Shard {
         });
     }
 
-    fn stream_head(&self, exchange: Exchange) -> Vec<u8> {
+    pub(super) fn stream_head(&self, exchange: Exchange) -> Vec<u8> {
         let mut head = Vec::with_capacity(256);
         let applications = &self.delivery.applications;
         let response =

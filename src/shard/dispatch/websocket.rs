@@ -357,14 +357,14 @@ impl Shard {
     pub(super) fn websocket_mut(&mut self, key: Key) -> Option<&mut WebSocketDoor> {
         match &mut self.delivery.connections.get_mut(key)?.door {
             Door::WebSocket(door) => Some(door),
-            Door::Http(_) | Door::Stream(_) => None,
+            Door::Http(_) | Door::Stream(_) | Door::Follow => None,
         }
     }
 
     fn websocket(&self, key: Key) -> Option<&WebSocketDoor> {
         match &self.delivery.connections.get(key)?.door {
             Door::WebSocket(door) => Some(door),
-            Door::Http(_) | Door::Stream(_) => None,
+            Door::Http(_) | Door::Stream(_) | Door::Follow => None,
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::super::connection::Entrance;
 use super::session::{Opened, PARTIAL_SIZE_MAX};
 use super::way::Stage;
 use super::{Peer, Transport};
@@ -175,7 +176,7 @@ impl Shard {
         {
             connection.peer = client;
             // Another client's request over the same connection counts for that one.
-            connection.admitted = false;
+            connection.flags.entrance = Entrance::Main;
         }
     }
 }
