@@ -78,6 +78,7 @@ fn assert_default(settings: &Settings) {
         stop_delay: Duration::ZERO,
         shard_count: None,
         pin: true,
+        steer_by_cpu: false,
         huge_pages: false,
     };
     assert_eq!(settings.server, server);
