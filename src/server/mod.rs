@@ -1,5 +1,7 @@
-//! The process: the command line, composition, launch, stop; and the doctor, which examines the host.
+//! The process: the command line, composition, launch, stop; and what
+//! examines the host: the doctor, and the measuring of its capacity.
 
+mod capacity;
 pub mod cli;
 mod doctor;
 mod greeting;

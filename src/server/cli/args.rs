@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::capacity::{self, CapacityArgs};
 use super::connection::Streams;
 use super::doctor::{self, DoctorArgs};
 use super::explain::{self, ExplainCommand, Told};
@@ -53,6 +54,8 @@ enum Command {
     },
     /// Say what of this host will hurt the broker, and the exact fix; exits with 1 if something will.
     Doctor(DoctorArgs),
+    /// Measure what a connection costs on this host, and say how many it holds and what binds first.
+    Capacity(CapacityArgs),
 }
 
 #[derive(Subcommand, Debug)]
@@ -110,6 +113,8 @@ pub enum Action {
     Explain(ExplainCommand),
     /// `doctor`.
     Doctor(DoctorArgs),
+    /// `capacity`.
+    Capacity(CapacityArgs),
 }
 
 /// Reads a command line, program name first.
@@ -133,6 +138,7 @@ where
         Some(Command::Token { command }) => Action::Token(command),
         Some(Command::Explain { command }) => Action::Explain(command),
         Some(Command::Doctor(args)) => Action::Doctor(args),
+        Some(Command::Capacity(args)) => Action::Capacity(args),
     })
 }
 
@@ -156,6 +162,10 @@ pub fn run(
         }
         Action::Doctor(args) => {
             return tell(doctor::run(args, environment), streams.out, streams.errors);
+        }
+        Action::Capacity(args) => {
+            let told = capacity::run(args, environment, streams);
+            return tell(told, streams.out, streams.errors);
         }
         Action::Default => streams.out.write_all(config::default_file().as_bytes()),
         Action::Serve(options) | Action::Check(options) | Action::Show(options) => {
