@@ -79,6 +79,7 @@ fn assert_default(settings: &Settings) {
         stop_delay: Duration::ZERO,
         shard_count: None,
         pin: true,
+        steer_by_cpu: false,
         huge_pages: false,
         steer_by_cpu: false,
     };

@@ -261,6 +261,36 @@ fn what_shards_and_store_are_told_is_read() {
 }
 
 #[test]
+fn options_of_sockets_are_off_unless_set() {
+    let read = |file: &str| settings(file).shard.socket;
+    assert_eq!(read(""), SocketOptions::default());
+    assert_eq!(
+        read(
+            "shards.socket = { notsent_lowat = '16KiB', user_timeout = '30s', busy_poll = '50us' }"
+        ),
+        SocketOptions {
+            notsent_lowat: Some(16_384),
+            user_timeout: Some(Duration::from_secs(30)),
+            busy_poll: Some(Duration::from_micros(50)),
+            ..SocketOptions::default()
+        }
+    );
+    assert_eq!(
+        read("shards.socket.user_timeout = '1us'").user_timeout,
+        Some(Duration::from_millis(1))
+    );
+    assert_eq!(problems("shards.socket.busy_poll = '11ms'").len(), 1);
+    assert!(settings("shards.steer_by_cpu = true").server.steer_by_cpu);
+    assert_eq!(
+        problems("shards = { steer_by_cpu = true, pin = false }"),
+        [
+            "f.toml:1: shards.steer_by_cpu: needs shards.pin = true: a shard that moves between CPUs \
+          has none"
+        ]
+    );
+}
+
+#[test]
 fn a_stop_has_closed_everyone_before_its_end() {
     let told = |key: &str, spans: &str| {
         format!(

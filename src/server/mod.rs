@@ -1,8 +1,9 @@
-//! The process: the command line, composition, launch, reload, stop; and the doctor, which examines
-//! the host.
+//! The process: the command line, composition, launch, reload, stop; and what examines the host: the
+//! doctor, and the measuring of its capacity.
 
 mod activation;
 mod admin;
+mod capacity;
 pub mod cli;
 mod doctor;
 mod greeting;

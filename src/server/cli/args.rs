@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::capacity::{self, CapacityArgs};
 use super::connection::Streams;
 use super::diff::{self, DiffArgs};
 use super::doctor::{self, DoctorArgs};
@@ -75,6 +76,8 @@ enum Command {
     Trace(TraceArgs),
     /// Say what a number or name of a refusal, close or failed start means, and what to do.
     Help(HelpArgs),
+    /// Measure what a connection costs on this host, and say how many it holds and what binds first.
+    Capacity(CapacityArgs),
 }
 
 #[derive(Subcommand, Debug)]
@@ -147,6 +150,8 @@ pub enum Action {
     Trace(TraceArgs),
     /// `help`.
     Help(HelpArgs),
+    /// `capacity`.
+    Capacity(CapacityArgs),
 }
 
 /// Reads a command line, program name first.
@@ -176,6 +181,7 @@ where
         Some(Command::Tail(args)) => Action::Tail(args),
         Some(Command::Trace(args)) => Action::Trace(args),
         Some(Command::Help(args)) => Action::Help(args),
+        Some(Command::Capacity(args)) => Action::Capacity(args),
     })
 }
 
@@ -208,6 +214,10 @@ pub fn run(
         Action::Generate(command) => generate::run(command, streams.out),
         Action::Doctor(args) => {
             return tell(doctor::run(args, environment), streams.out, streams.errors);
+        }
+        Action::Capacity(args) => {
+            let told = capacity::run(args, environment, streams);
+            return tell(told, streams.out, streams.errors);
         }
         Action::Help(args) => {
             let told = help::run(args).map(|text| Told { text, is_good: true });

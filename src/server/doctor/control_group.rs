@@ -66,6 +66,14 @@ fn memory(host: &Host, demand: &Demand, groups: &[String]) -> Finding {
         .judged(severity, fix)
 }
 
+impl Host {
+    /// The lowest memory limit of the process's groups, in bytes.
+    pub(in crate::server) fn memory_limit(&self) -> Option<u64> {
+        let groups = groups(self)?;
+        ["memory.high", "memory.max"].iter().filter_map(|name| lowest(self, &groups, name)).min()
+    }
+}
+
 /// Hundredths of a CPU that `cpu.max` allows: `200000 100000` is 200.
 fn hundredths(text: &str) -> Option<u64> {
     let (quota, period) = text.split_once(' ')?;

@@ -6,13 +6,13 @@ use crate::shard::options::{Driver, SocketOptions};
 
 /// Private user memory of one idle subscribed connection in bytes. Measured: 325 (event stream) to
 /// 393 (WebSocket), ARCHITECTURE's performance section.
-pub(in crate::server) const USER_SIZE_EACH: u64 = 400;
+pub(super) const USER_SIZE_EACH: u64 = 400;
 /// Kernel memory of one accepted idle connection in bytes: socket, inode, file, epoll entry.
 /// Measured by `fanwire capacity`; see tuning/README.md.
-pub(in crate::server) const KERNEL_SIZE_EACH: u64 = 4096;
+pub(super) const KERNEL_SIZE_EACH: u64 = 4096;
 /// Pages of TCP buffers of a connection that has a message under way and one unread: each direction
 /// is counted in whole pages. Measured by `fanwire capacity`.
-pub(in crate::server) const TCP_PAGES_EACH: u64 = 2;
+pub(super) const TCP_PAGES_EACH: u64 = 2;
 /// What the process takes before anyone comes, with its descriptor table.
 const PROCESS_SIZE: u64 = 64 << 20;
 /// Descriptors that are not connections: what `SocketOptions::connections_max_for` reserves.
@@ -65,8 +65,12 @@ impl Demand {
 
     /// Descriptors that the process needs.
     pub(super) fn descriptors(&self) -> u64 {
-        let per_shard = DESCRIPTORS_RESERVED_PER_SHARD * self.shard_count;
-        self.connections + DESCRIPTORS_RESERVED + per_shard
+        self.connections + self.descriptors_reserved()
+    }
+
+    /// Those of them that are not connections.
+    pub(in crate::server) fn descriptors_reserved(&self) -> u64 {
+        DESCRIPTORS_RESERVED + DESCRIPTORS_RESERVED_PER_SHARD * self.shard_count
     }
 
     /// The descriptor limit to ask for: with room, and a number that people recognise.
@@ -88,6 +92,11 @@ impl Demand {
     /// of slow readers come on top.
     pub(in crate::server) fn memory_size(&self, page_size: u64) -> u64 {
         let each = USER_SIZE_EACH + KERNEL_SIZE_EACH + page_size;
-        PROCESS_SIZE + self.history_size + self.connections * each
+        self.fixed_size() + self.connections * each
+    }
+
+    /// Bytes of it that do not depend on connections.
+    pub(in crate::server) fn fixed_size(&self) -> u64 {
+        PROCESS_SIZE + self.history_size
     }
 }

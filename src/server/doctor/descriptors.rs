@@ -17,8 +17,7 @@ pub(super) fn find(host: &Host, demand: &Demand) -> Vec<Finding> {
 }
 
 fn limit(host: &Host, demand: &Demand) -> Finding {
-    let limits = host.process_text("limits").and_then(|text| open_files(&text));
-    let Some((soft, hard)) = limits else {
+    let Some((soft, hard)) = host.descriptor_limits() else {
         return Finding::unknown("descriptors", LIMIT, &host.process_path("limits"));
     };
     let needed = demand.descriptors();
@@ -63,14 +62,4 @@ fn file_max(host: &Host, demand: &Demand) -> Finding {
     Finding::new("file_max", FILE_MAX, format!("{file_max}, of which {open} are open"))
         .needs(format!("{} free", demand.descriptors()))
         .judged(severity, tuning::fix("fs.file-max", demand))
-}
-
-/// Soft and hard limit in `/proc/PID/limits`.
-fn open_files(limits: &str) -> Option<(u64, u64)> {
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-    let mut words = line.split_whitespace().map(|word| match word {
-        "unlimited" => Some(u64::MAX),
-        number => number.parse().ok(),
-    });
-    Some((words.next()??, words.next()??))
 }

@@ -31,7 +31,7 @@ pub(in crate::server) struct Host {
     /// Name of the folder in `/proc` of the process whose limits count: `self` or an id.
     process: String,
     /// Bytes of a memory page.
-    pub(super) page_size: u64,
+    pub(in crate::server) page_size: u64,
     /// What trying io_uring gave.
     pub(super) ring: RingProbe,
 }
@@ -49,7 +49,7 @@ impl Host {
     }
 
     /// The text at `path` (relative to the root) without white space at its ends.
-    pub(super) fn text(&self, path: &str) -> Option<String> {
+    pub(in crate::server) fn text(&self, path: &str) -> Option<String> {
         let mut text = String::new();
         let file = File::open(self.root.join(path)).ok()?;
         file.take(FILE_SIZE_MAX).read_to_string(&mut text).ok()?;
@@ -57,12 +57,12 @@ impl Host {
     }
 
     /// The whole number at `path`.
-    pub(super) fn number(&self, path: &str) -> Option<u64> {
+    pub(in crate::server) fn number(&self, path: &str) -> Option<u64> {
         self.text(path)?.parse().ok()
     }
 
     /// The whole numbers at `path`, parted by white space.
-    pub(super) fn numbers(&self, path: &str) -> Option<Vec<u64>> {
+    pub(in crate::server) fn numbers(&self, path: &str) -> Option<Vec<u64>> {
         self.text(path)?.split_whitespace().map(|word| word.parse().ok()).collect()
     }
 
@@ -72,7 +72,7 @@ impl Host {
     }
 
     /// The number behind `name` in a file of lines such as `MemAvailable:  1234 kB`.
-    pub(super) fn field(&self, path: &str, name: &str) -> Option<u64> {
+    pub(in crate::server) fn field(&self, path: &str, name: &str) -> Option<u64> {
         let text = self.text(path)?;
         field(&text, name)?.split_whitespace().next()?.parse().ok()
     }
@@ -97,13 +97,18 @@ impl Host {
     }
 
     /// Where that file lies.
-    pub(super) fn process_path(&self, name: &str) -> String {
+    pub(in crate::server) fn process_path(&self, name: &str) -> String {
         format!("proc/{}/{name}", self.process)
     }
 
     /// What stands behind `name` in the process's `status`.
     pub(super) fn status(&self, name: &str) -> Option<String> {
         field(&self.process_text("status")?, name).map(str::to_owned)
+    }
+
+    /// The process's soft and hard limit on descriptors.
+    pub(in crate::server) fn descriptor_limits(&self) -> Option<(u64, u64)> {
+        open_files(&self.process_text("limits")?)
     }
 
     /// The CPUs that the process may run on.
@@ -116,6 +121,16 @@ impl Host {
 fn field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     let mut lines = text.lines();
     lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+/// Soft and hard limit in `/proc/PID/limits`.
+fn open_files(limits: &str) -> Option<(u64, u64)> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    let mut words = line.split_whitespace().map(|word| match word {
+        "unlimited" => Some(u64::MAX),
+        number => number.parse().ok(),
+    });
+    Some((words.next()??, words.next()??))
 }
 
 /// `0-3,8` → 0, 1, 2, 3, 8.

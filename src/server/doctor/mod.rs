@@ -29,7 +29,7 @@ mod report;
 mod tcp_memory;
 mod tuning;
 
-pub(super) use demand::{Demand, KERNEL_SIZE_EACH, TCP_PAGES_EACH, USER_SIZE_EACH};
+pub(super) use demand::Demand;
 pub(super) use examine::examine;
 pub(super) use files::write;
 pub(super) use finding::Severity;
