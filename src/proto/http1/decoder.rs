@@ -215,20 +215,14 @@ impl Decoder {
             Framing::Chunked => None,
         };
         let before_body = input.len() - rest.len();
-        match body_size {
-            Some(body_size) => {
-                let index = &scratch.index;
-                let body = &rest[..body_size];
-                let request =
-                    Request { head: index.head_of(head, target), body, head_bytes: head, index };
-                check_in(&request.head, admit)?;
-                Ok(self.finish(before_body + body_size, request))
-            }
-            None => {
-                let limit = check_in(&scratch.index.head_of(head, target), admit)?;
-                self.await_body(head.to_vec(), limit, rest, before_body, scratch)
-            }
-        }
+        let Some(body_size) = body_size else {
+            let limit = check_in(&scratch.index.head_of(head, target), admit)?;
+            return self.await_body(head.to_vec(), limit, rest, before_body, scratch);
+        };
+        let (index, body) = (&scratch.index, &rest[..body_size]);
+        let request = Request { head: index.head_of(head, target), body, head_bytes: head, index };
+        check_in(&request.head, admit)?;
+        Ok(self.finish(before_body + body_size, request))
     }
 
     fn resume_head<'a>(

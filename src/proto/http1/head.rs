@@ -350,7 +350,7 @@ fn span_of(bytes: &[u8], part: &[u8]) -> Span {
         return Span::default();
     }
     let start = part.as_ptr().addr() - bytes.as_ptr().addr();
-    debug_assert!(start + part.len() <= bytes.len() && bytes.len() <= usize::from(u16::MAX));
+    debug_assert!(start + part.len() <= bytes.len() && u16::try_from(bytes.len()).is_ok());
     #[expect(clippy::cast_possible_truncation, reason = "parts of what `offset` has taken")]
     Span { start: start as u16, size: part.len() as u16 }
 }

@@ -106,7 +106,7 @@ fn utf8(text: &[u8]) -> Result<&str, JsonError> {
     if text.len() > TEXT_SIZE_MAX {
         return Err(JsonError::TooLong);
     }
-    simdutf8::basic::from_utf8(text).map_err(|_| {
+    simdutf8::basic::from_utf8(text).map_err(|_unplaced| {
         // Only the slower check says where the fault is.
         let position = str::from_utf8(text).map_or_else(|error| error.valid_up_to(), str::len);
         JsonError::BadUtf8 { position }
