@@ -81,7 +81,6 @@ fn assert_default(settings: &Settings) {
         pin: true,
         steer_by_cpu: false,
         huge_pages: false,
-        steer_by_cpu: false,
     };
     assert_eq!(settings.server, server);
     let admin =
