@@ -16,6 +16,7 @@ use std::net::TcpStream;
 use std::thread::JoinHandle;
 
 use socket2::SockRef;
+use support::tls::{Certificate, Tls};
 use support::{Broker, EventStream, Http, Parser, Random, Setup, WebSocket, frame};
 
 /// Lengths at which RFC 6455 §5.2 changes its encoding, and the ends of the range.
@@ -58,7 +59,7 @@ fn setups() -> Vec<Setup> {
         setup("uring", 1, "ring").with("SHARDS_FLUSH_DELAY_MAX", "2ms"),
     ];
     let count = if has_io_uring() { all.len() } else { 1 };
-    all.into_iter().take(count).map(|setup| setup.config(CONFIG)).collect()
+    all.into_iter().take(count).collect()
 }
 
 fn has_io_uring() -> bool {
@@ -91,6 +92,18 @@ enum Pace {
     Late,
 }
 
+/// How clients reach a broker.
+struct Way<'a> {
+    broker: &'a Broker,
+    tls: Option<&'a Tls>,
+}
+
+impl Way<'_> {
+    fn connect(&self) -> TcpStream {
+        self.tls.map_or_else(|| self.broker.connect(), |tls| tls.connect(self.broker.other(0)))
+    }
+}
+
 /// A subscriber of one topic.
 struct Subscriber {
     topic: usize,
@@ -100,8 +113,8 @@ struct Subscriber {
 }
 
 impl Subscriber {
-    fn open(broker: &Broker, topic: usize, is_stream: bool, pace: Pace) -> Subscriber {
-        let socket = broker.connect();
+    fn open(way: &Way<'_>, topic: usize, is_stream: bool, pace: Pace) -> Subscriber {
+        let socket = way.connect();
         if pace != Pace::Eager {
             SockRef::from(&socket).set_recv_buffer_size(WINDOW_SIZE).expect("a TCP socket");
         }
@@ -196,8 +209,9 @@ struct Publisher {
 }
 
 impl Publisher {
-    fn open(broker: &Broker, seed: u64) -> Publisher {
-        let (http, websocket) = (broker.http(), broker.websocket());
+    fn open(way: &Way<'_>, seed: u64) -> Publisher {
+        let http = Http::new(way.connect());
+        let websocket = WebSocket::open(way.connect(), "/apps/demo");
         Publisher { http, websocket, random: Random(seed), count: 0 }
     }
 
@@ -294,16 +308,22 @@ fn write_in_pieces(socket: &mut TcpStream, mut bytes: &[u8], random: &mut Random
 }
 
 /// Plays a run and compares what each subscriber got.
-fn play(setup: &Setup, seed: u64, subscribers: &[(usize, bool, Pace)]) -> Broker {
+fn play(
+    setup: &Setup,
+    tls: Option<&Tls>,
+    seed: u64,
+    subscribers: &[(usize, bool, Pace)],
+) -> Broker {
     let broker = setup.start();
+    let way = Way { broker: &broker, tls };
     let open = |(topic, is_stream, pace): &(usize, bool, Pace)| {
-        Subscriber::open(&broker, *topic, *is_stream, *pace)
+        Subscriber::open(&way, *topic, *is_stream, *pace)
     };
     let all: Vec<Subscriber> = subscribers.iter().map(open).collect();
     let (late, prompt): (Vec<_>, Vec<_>) =
         all.into_iter().partition(|subscriber| subscriber.pace == Pace::Late);
     let prompt: Vec<_> = prompt.into_iter().map(read_aside).collect();
-    let mut publisher = Publisher::open(&broker, seed);
+    let mut publisher = Publisher::open(&way, seed);
     let expected = TOPICS.map(|topic| publisher.publish_all(topic));
     let late: Vec<_> = late.into_iter().map(read_aside).collect();
     for reader in prompt.into_iter().chain(late) {
@@ -333,8 +353,8 @@ fn every_driver_and_sender_puts_out_the_bytes_that_were_published() {
         (0, true, Pace::Eager),
         (1, true, Pace::Late),
     ];
-    for (setup, seed) in setups().iter().zip(1..) {
-        play(setup, seed, &subscribers);
+    for (setup, seed) in setups().into_iter().zip(1..) {
+        play(&setup.config(CONFIG), None, seed, &subscribers);
     }
 }
 
@@ -349,10 +369,32 @@ fn full_socket_buffers_lose_and_reorder_nothing() {
         (0, true, Pace::Nibbling),
     ];
     for (setup, seed) in setups().into_iter().zip(11..) {
-        let setup = setup.with("SHARDS_SOCKET_SEND_SIZE", "128KiB");
-        let metrics = play(&setup, seed, &subscribers).metrics();
+        let setup = setup.config(CONFIG).with("SHARDS_SOCKET_SEND_SIZE", "128KiB");
+        let metrics = play(&setup, None, seed, &subscribers).metrics();
         let short = metrics.count("fanwire_sends_short_total", &[]);
         let blocked = metrics.count("fanwire_sends_blocked_total", &[]);
         assert!(short + blocked > 0, "{setup:?}: every send found room");
+    }
+}
+
+/// Through TLS: what is owed is sealed a piece at a time, whatever the sizes, and most pieces do not
+/// leave at once.
+#[test]
+fn tls_carries_the_same_bytes() {
+    let subscribers = [
+        (0, false, Pace::Eager),
+        (1, false, Pace::Late),
+        (0, true, Pace::Late),
+        (1, true, Pace::Nibbling),
+    ];
+    let certificate = Certificate::new(&["localhost"]);
+    let tls = Tls::trusting(&[&certificate]);
+    let entry = certificate.entry();
+    let listener =
+        format!("[[listeners]]\naddress = \"127.0.0.1:0\"\ntls.certificates = [{entry}]\n");
+    for (setup, seed) in setups().into_iter().zip(21..) {
+        let setup = setup.config(&format!("{CONFIG}{listener}"));
+        let setup = setup.with("SHARDS_SOCKET_SEND_SIZE", "128KiB");
+        play(&setup, Some(&tls), seed, &subscribers);
     }
 }

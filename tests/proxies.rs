@@ -38,8 +38,11 @@ fn upgrade(fields: &[(&str, &str)]) -> Vec<u8> {
     upgrade_bytes("/apps/demo", &all)
 }
 
-/// The address that the welcome tells, or the status of the refusal.
-fn address(stream: TcpStream, before: &[u8], fields: &[(&str, &str)]) -> Result<String, u16> {
+/// The address that a welcome tells, or the status of a refusal.
+type Told = Result<String, u16>;
+
+/// What is told to who sends these bytes first and these fields with its request.
+fn address(stream: TcpStream, before: &[u8], fields: &[(&str, &str)]) -> Told {
     let mut http = Http::new(stream);
     http.send([before, &upgrade(fields)].concat());
     let mut http = Http::new(http.into_reader().into_inner());
@@ -56,7 +59,7 @@ fn address(stream: TcpStream, before: &[u8], fields: &[(&str, &str)]) -> Result<
 fn a_trusted_proxys_word_counts_and_a_strangers_does_not() {
     on_each_with(setup, |broker| {
         let client = || Ok("203.0.113.9".to_owned());
-        let cases: [(Ipv4Addr, &[(&str, &str)], Result<String, u16>); 9] = [
+        let cases: [(Ipv4Addr, &[(&str, &str)], Told); 9] = [
             (PROXY, &[("X-Forwarded-For", "203.0.113.9")], client()),
             (PROXY, &[("X-Forwarded-For", "198.51.100.1, 203.0.113.9, 10.0.0.7")], client()),
             (PROXY, &[("X-Forwarded-For", "203.0.113.9, 198.51.100.1")], Err(403)),

@@ -9,7 +9,7 @@ use std::net::TcpStream;
 use rustls::ProtocolVersion;
 use rustls::version::{TLS12, TLS13};
 use serde_json::json;
-use support::tls::{Certificate, Seen, Tls};
+use support::tls::{Certificate, Seen, Tls, entry};
 use support::{
     Broker, EventStream, Http, PATIENCE, Setup, WebSocket, on_each_with, post, request_bytes,
 };
@@ -40,8 +40,10 @@ fn connected(broker: &Broker) -> TcpStream {
 /// One request that is answered, and what its connection was.
 fn ask(broker: &Broker, tls: &Tls) -> Result<Seen, String> {
     let (near, seen) = tls.through(connected(broker));
+    let request = request_bytes("GET", "/health/live", &[("Connection", "close")], b"");
+    // Where the handshake fails, the tunnel may be gone already.
+    let _ = (&near).write_all(&request);
     let mut http = Http::new(near);
-    http.send(request_bytes("GET", "/health/live", &[("Connection", "close")], b""));
     let head = http.head();
     let mut rest = Vec::new();
     let _ = http.into_reader().read_to_end(&mut rest);
@@ -67,7 +69,7 @@ fn every_door_works_over_tls() {
             let mut poller = Http::new(connect());
             let from = post(&mut http, "/v1/demo/topics/t", b"first");
             let position = support::json(&from.body)["position"].as_str().map(str::to_owned);
-            let target = format!("/v1/demo/poll?topics=t&after={}", position.expect("a position"));
+            let target = format!("/v1/demo/poll?topics=t&since={}", position.expect("a position"));
             move || poller.request("GET", &target, &[], b"")
         });
         assert_eq!(socket.value()["data"], "first");
@@ -263,7 +265,9 @@ fn a_slow_reader_over_tls_is_closed_where_its_topic_says_so() {
         let mut sent = 0;
         // It is counted only once it is over; until then the log knows.
         while !broker.log().contains("slow consumer closed") {
-            assert_eq!(post(&mut http, "/v1/demo/topics/t", body.as_bytes()).status, 200);
+            // A shard that is behind with its inbox may refuse some.
+            let answer = http.request("POST", "/v1/demo/topics/t", &[], body.as_bytes());
+            assert!(matches!(answer.status, 200 | 503), "{}", answer.text());
             sent += 1;
             assert!(sent < 2000, "never closed");
         }
@@ -297,7 +301,7 @@ fn certificates_that_do_not_fit_are_refused_at_the_start() {
         (chain.clone(), chain, "key_file: holds no private key in PEM"),
     ];
     for (chain, key, problem) in cases {
-        let entry = format!("{{ certificate_file = {chain:?}, key_file = {key:?} }}");
+        let entry = entry(&chain, &key);
         let text =
             format!("[[listeners]]\naddress = \"127.0.0.1:0\"\ntls.certificates = [{entry}]\n");
         let (status, log) = Setup::new("epoll", 1).config(&text).try_start().expect_err("refused");

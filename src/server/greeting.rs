@@ -16,8 +16,8 @@ pub(super) fn print(urls: &[String], applications: &Applications) {
                in a browser: {base}/\n"
         )
     });
-    let listens: String = urls.iter().map(|url| format!("fanwire listens on {url}\n")).collect();
-    let text = listens + try_it.as_deref().unwrap_or_default();
+    let lines = urls.iter().flat_map(|url| ["fanwire listens on ", url, "\n"]);
+    let text = lines.chain(try_it.as_deref()).collect::<String>();
     // Nobody may be reading; that is no reason to stop serving.
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
 }

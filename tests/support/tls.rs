@@ -57,9 +57,14 @@ impl Certificate {
 
     /// As an entry of `tls.certificates`.
     pub(crate) fn entry(&self) -> String {
-        let (chain, key) = (self.chain(), self.key());
-        format!("{{ certificate_file = {chain:?}, key_file = {key:?} }}")
+        entry(&self.chain(), &self.key())
     }
+}
+
+/// An entry of `tls.certificates`.
+pub(crate) fn entry(chain: &Path, key: &Path) -> String {
+    let (chain, key) = (chain.display(), key.display());
+    format!("{{ certificate_file = \"{chain}\", key_file = \"{key}\" }}")
 }
 
 impl Drop for Certificate {

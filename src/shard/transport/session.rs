@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{
-    self, ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
+    ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
+    WriteTraffic,
 };
 use rustls::{Error, InvalidMessage, ServerConfig};
 
@@ -21,8 +22,6 @@ pub(super) const SEALED_SIZE_MAX: usize = 32 * 1024;
 
 /// What a record may add to its bytes: header, explicit nonce, tag; the rest is to spare.
 const RECORD_OVERHEAD: usize = 64;
-
-type WriteTraffic<'c> = unbuffered::WriteTraffic<'c, ServerConnectionData>;
 
 /// TLS of one connection. While nothing is on its way it owns its keys and no buffer.
 pub(super) struct Session {
@@ -122,7 +121,9 @@ impl Session {
                     None
                 }
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    encode(&mut self.sealed, |out| data.encode(out).map_err(room_for_record));
+                    encode(&mut self.sealed, |out| {
+                        data.encode(out).map_err(|error| room_for_record(&error))
+                    });
                     None
                 }
                 Ok(ConnectionState::TransmitTlsData(data)) => {
@@ -180,27 +181,26 @@ impl Session {
             && let Ok(ConnectionState::EncodeTlsData(mut data)) =
                 self.tls.process_tls_records(rest).state
         {
-            encode(&mut self.sealed, |out| data.encode(out).map_err(room_for_record));
+            encode(&mut self.sealed, |out| {
+                data.encode(out).map_err(|error| room_for_record(&error))
+            });
         }
         self.stage = Stage::Closed;
     }
 
     /// Seals bytes of the door's; whether that was possible.
     pub(super) fn seal(&mut self, plain: &[u8]) -> bool {
-        self.write(|traffic, out| traffic.encrypt(plain, out), plain.len())
+        self.write(Some(plain))
     }
 
     /// Tells the peer that nothing more follows (RFC 8446 §6.1).
     pub(super) fn seal_close(&mut self) {
-        self.write(|traffic, out| traffic.queue_close_notify(out), 0);
+        self.write(None);
         self.stage = Stage::Closed;
     }
 
-    fn write(
-        &mut self,
-        write: impl Fn(&mut WriteTraffic<'_>, &mut [u8]) -> Result<usize, EncryptError>,
-        size: usize,
-    ) -> bool {
+    /// Seals bytes, or the end.
+    fn write(&mut self, plain: Option<&[u8]>) -> bool {
         if !self.owes_close() {
             return false;
         }
@@ -210,17 +210,15 @@ impl Session {
             let UnbufferedStatus { discard, state } = tls.process_tls_records(partial);
             let is_written = match state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    encode(sealed, |out| data.encode(out).map_err(room_for_record));
+                    encode(sealed, |out| data.encode(out).map_err(|error| room_for_record(&error)));
                     None
                 }
                 Ok(ConnectionState::TransmitTlsData(data)) => {
                     data.done();
                     None
                 }
-                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-                    let records = 1 + size / (1 << 14);
-                    sealed.reserve_exact(size + records * RECORD_OVERHEAD);
-                    Some(encode(sealed, |out| write(&mut traffic, out).map_err(room_for_traffic)))
+                Ok(ConnectionState::WriteTraffic(traffic)) => {
+                    Some(write_traffic(traffic, plain, sealed))
                 }
                 _ => Some(false),
             };
@@ -243,6 +241,23 @@ impl Session {
             (self.sealed, self.sent) = (Vec::new(), 0);
         }
     }
+}
+
+fn write_traffic(
+    mut traffic: WriteTraffic<'_, ServerConnectionData>,
+    plain: Option<&[u8]>,
+    sealed: &mut Vec<u8>,
+) -> bool {
+    let size = plain.map_or(0, <[u8]>::len);
+    let records = 1 + size / (1 << 14);
+    sealed.reserve_exact(size + records * RECORD_OVERHEAD);
+    encode(sealed, |out| {
+        let written = match plain {
+            Some(plain) => traffic.encrypt(plain, out),
+            None => traffic.queue_close_notify(out),
+        };
+        written.map_err(|error| room_for_traffic(&error))
+    })
 }
 
 /// Appends what `write` writes, which says how much room it needs if it has too little; whether it
@@ -270,19 +285,19 @@ fn encode(
     }
 }
 
-fn room_for_record(error: EncodeError) -> Option<usize> {
+fn room_for_record(error: &EncodeError) -> Option<usize> {
     match error {
         EncodeError::InsufficientSize(InsufficientSizeError { required_size }) => {
-            Some(required_size)
+            Some(*required_size)
         }
         EncodeError::AlreadyEncoded => None,
     }
 }
 
-fn room_for_traffic(error: EncryptError) -> Option<usize> {
+fn room_for_traffic(error: &EncryptError) -> Option<usize> {
     match error {
         EncryptError::InsufficientSize(InsufficientSizeError { required_size }) => {
-            Some(required_size)
+            Some(*required_size)
         }
         EncryptError::EncryptExhausted => None,
     }

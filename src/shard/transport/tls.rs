@@ -73,6 +73,9 @@ impl TlsAcceptor {
     ///
     /// # Errors
     /// Everything that is wrong with the texts, together; also that there are none.
+    ///
+    /// # Panics
+    /// When the cryptography that is built in lacks a version of TLS: a bug.
     pub fn new(
         texts: &[CertificateText<'_>],
         version_min: TlsVersion,
