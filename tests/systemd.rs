@@ -10,10 +10,10 @@ mod unit;
 
 use std::time::Duration;
 
-use manager::{Manager, StoppedThread};
+use manager::Manager;
 use rustix::process::Signal;
 use serde_json::json;
-use support::{Setup, post};
+use support::{Setup, StoppedThread, post};
 
 #[test]
 fn start_and_stop_are_told() {

@@ -13,6 +13,7 @@ mod http;
 pub(crate) mod past;
 mod random;
 mod sse;
+mod stopped;
 pub(crate) mod tls;
 pub(crate) mod token;
 mod websocket;
@@ -22,6 +23,7 @@ pub(crate) use exposition::Metrics;
 pub(crate) use http::{Http, Response, post, request_bytes};
 pub(crate) use random::Random;
 pub(crate) use sse::{EventStream, Parser, SseEvent};
+pub(crate) use stopped::StoppedThread;
 pub(crate) use websocket::{Frame, WebSocket, frame, upgrade_bytes};
 
 /// A JSON text as a value.
