@@ -199,9 +199,9 @@ mod tests {
 
     #[test]
     fn sizes_are_short() {
-        let cases = [(0, "0B"), (999, "999B"), (2048, "2K"), (5 << 20, "5M"), (3 << 40, "3T")];
+        let cases = [(0_u64, "0B"), (999, "999B"), (2048, "2K"), (5 << 20, "5M"), (3 << 40, "3T")];
         for (bytes, expected) in cases {
-            assert_eq!(size(&json!(bytes as u64)), expected);
+            assert_eq!(size(&json!(bytes)), expected);
         }
     }
 }
