@@ -215,7 +215,7 @@ fn rendered(
     let store = None;
     let mut out = Vec::new();
     render(&Exposed { shards, applications, process, store, reloads: &reloads, limits }, &mut out);
-    String::from_utf8(out).unwrap()
+    String::from_utf8(out).expect("UTF-8")
 }
 
 #[test]

@@ -5,7 +5,6 @@ use crate::model::refusal::Refusal;
 impl Refusal {
     /// What to do: for whoever sent the request or runs the broker.
     #[must_use]
-    #[expect(clippy::too_many_lines, reason = "one table, kept in one place")]
     pub const fn advice(self) -> &'static str {
         match self {
             Refusal::BadRequest => "Correct what `detail` names; the same request fails again.",

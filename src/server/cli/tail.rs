@@ -1,5 +1,6 @@
 //! `fanwire tail`: messages of topics as their home places them, one per line.
 
+use std::fmt::Write as _;
 use std::num::NonZeroU64;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
@@ -61,14 +62,14 @@ fn line(message: &Value) -> String {
         text("door")
     );
     if let Some(subject) = message["subject"].as_str() {
-        line.push_str(&format!(" {subject:?}"));
+        let _ = write!(line, " {subject:?}");
     }
     if let Some(payload) = message["payload"].as_str() {
         let cut = if message["truncated"] == true { " …" } else { "" };
         // Control characters of a payload must not reach the terminal.
         let shown: String =
             payload.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-        line.push_str(&format!(" {shown}{cut}"));
+        let _ = write!(line, " {shown}{cut}");
     }
     line
 }

@@ -156,5 +156,5 @@ impl Shard {
 fn needed(head: &Head<'_>, name: &str, what: &str) -> Result<String, Refused> {
     let given = parameter(head, name)?.filter(|value| !value.is_empty());
     let missing = || Refused::new(Refusal::BadField, format!("`{name}` is missing: {what}"));
-    given.map(String::from).ok_or_else(missing)
+    given.ok_or_else(missing)
 }
