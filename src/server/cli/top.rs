@@ -199,12 +199,7 @@ mod tests {
 
     #[test]
     fn sizes_are_short() {
-<<<<<<< HEAD
-        let cases =
-            [(0_u64, "0B"), (999, "999B"), (2048, "2K"), (5 << 20, "5M"), (3 << 40, "3T")];
-=======
         let cases = [(0_u64, "0B"), (999, "999B"), (2048, "2K"), (5 << 20, "5M"), (3 << 40, "3T")];
->>>>>>> wt-d
         for (bytes, expected) in cases {
             assert_eq!(size(&json!(bytes)), expected);
         }
