@@ -156,11 +156,11 @@ fn an_application_comes_goes_and_returns() {
     let hammered = |config: &str, before: u16, after: u16| {
         std::thread::scope(|scope| {
             let hammer = || {
-                let knock = |number: usize| {
+                let knock = |number: u32| {
                     let target = format!("/v1/later/topics/t{}?secret={STAYS}", number % 64);
                     broker.http().request("POST", &target, &[], b"x").status
                 };
-                (0..).map(knock).find(|status| *status != before)
+                (0..u32::MAX).map(knock).find(|status| *status != before)
             };
             let hammers: Vec<_> = (0..4).map(|_| scope.spawn(hammer)).collect();
             operator.reload(config);
@@ -335,7 +335,7 @@ fn secrets_in_files_are_read_again() {
     operator.reload(&config);
     let broker = &operator.broker;
     assert_eq!((status(broker, "demo", LEAKED), status(broker, "demo", STAYS)), (401, 200));
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0)).expect("it is ours");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o0)).expect("it is ours");
     if std::fs::read(&file).is_err() {
         // Root reads it all the same.
         assert!(operator.refuse().contains("cannot read the file"));
