@@ -3,10 +3,13 @@
 
 mod support;
 
+#[path = "reload/operator.rs"]
+mod operator;
 #[path = "jwks/provider.rs"]
 mod provider;
 
 use fanwire::stdx::clock;
+use operator::Operator;
 use provider::{Key, Mood, Provider, key_set};
 use serde_json::{Value, json};
 use support::token::{EVERYTHING, bearer, claims, now_s};
@@ -302,4 +305,42 @@ fn whoever_gives_up_while_held_takes_nothing_along() {
         });
         assert!(metrics.sum("fanwire_connections", &[]) <= 1.0);
     });
+}
+
+#[test]
+fn a_reload_has_new_key_sets_fetched_keeps_known_ones_and_forgets_those_that_are_gone() {
+    let (old, new) = (Key::generate("old"), Key::generate("new"));
+    let providers = [&old, &new].map(|key| Provider::start(Mood::Serves(key_set(&[key]))));
+    let [first, second] = &providers;
+    let only = |provider: &Provider| config(&provider.uri(), QUICK);
+    let both = format!(
+        "{}[[applications.admin_keys]]\nsource = \"jwks\"\njwks_uri = \"{}\"\n\
+         algorithms = [\"ES256\"]\nallow_private_address = true\n",
+        only(first),
+        second.uri()
+    );
+    let setup = Setup::new("auto", 2).with("LOG_LEVEL", "trace");
+    let operator = Operator::start_as(setup, &only(first));
+    let broker = &operator.broker;
+    let tokens = [&old, &new].map(|key| key.token(&good_claims()));
+    await_status(broker, &tokens[0], 200, 503);
+    await_status(broker, &tokens[1], 401, 401);
+    // One that is down is no reason to forget what it has served.
+    first.turn(Mood::HangsUp);
+    operator.reload(&both);
+    await_status(broker, &tokens[1], 200, 503);
+    // On many connections, so that every shard is asked, with tokens that none remembers.
+    let fresh = |number: u32| {
+        let mut claims = good_claims();
+        claims["jti"] = Value::String(format!("fresh-{number}"));
+        old.token(&claims)
+    };
+    for number in 0..8 {
+        assert_eq!(publish(broker, &fresh(number)).status, 200);
+    }
+    operator.reload(&only(second));
+    for _ in 0..8 {
+        assert_eq!(publish(broker, &tokens[0]).status, 401, "its key set is gone");
+    }
+    await_status(broker, &tokens[1], 200, 503);
 }

@@ -156,11 +156,11 @@ fn an_application_comes_goes_and_returns() {
     let hammered = |config: &str, before: u16, after: u16| {
         std::thread::scope(|scope| {
             let hammer = || {
-                let knock = |number: usize| {
+                let knock = |number: u32| {
                     let target = format!("/v1/later/topics/t{}?secret={STAYS}", number % 64);
                     broker.http().request("POST", &target, &[], b"x").status
                 };
-                (0..).map(knock).find(|status| *status != before)
+                (0..u32::MAX).map(knock).find(|status| *status != before)
             };
             let hammers: Vec<_> = (0..4).map(|_| scope.spawn(hammer)).collect();
             operator.reload(config);
@@ -335,7 +335,7 @@ fn secrets_in_files_are_read_again() {
     operator.reload(&config);
     let broker = &operator.broker;
     assert_eq!((status(broker, "demo", LEAKED), status(broker, "demo", STAYS)), (401, 200));
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0)).expect("it is ours");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o0)).expect("it is ours");
     if std::fs::read(&file).is_err() {
         // Root reads it all the same.
         assert!(operator.refuse().contains("cannot read the file"));
@@ -407,4 +407,41 @@ fn signals_in_quick_succession_end_in_the_last_file_and_the_stop_in_between_is_h
     operator.hang_up();
     assert!(operator.broker.wait().success());
     assert!(operator.broker.log().contains("stopped_by=\"drained\""), "{}", operator.broker.log());
+}
+
+#[test]
+fn an_application_with_durable_topics_comes_goes_and_leaves_its_messages_in_the_store() {
+    let folder = support::past::Folder::new();
+    let demo = open(&format!("store.path = \"{}\"", folder.store()), "");
+    let later = |own: &str| format!("{demo}[[applications]]\nid = \"later\"\nopen = true\n{own}\n");
+    let durable = later("durable = true\nhistory.age_max = \"0s\"");
+    let mut operator = Operator::start(2, &demo);
+    operator.reload(&durable);
+    let mut http = operator.broker.http();
+    let mut publish = |text: &str| {
+        let answer = post(&mut http, "/v1/later/topics/t", text.as_bytes());
+        let position = support::json(&answer.body)["position"].as_str().map(str::to_owned);
+        assert!(position.expect("a position").starts_with('s'), "it is the store's");
+    };
+    publish("0");
+    operator.reload(&later("name = \"x\""));
+    let waiting = operator.await_lines("need a restart", 1);
+    assert!(waiting[0].contains("applications[later].durable"), "{waiting:?}");
+    publish("1");
+    operator.reload(&durable);
+    operator.reload(&later("durable = true\nhistory.count_max = 2"));
+    (2..40).for_each(|number| publish(&number.to_string()));
+    operator.reload(&demo);
+    operator.broker.signal(rustix::process::Signal::TERM);
+    assert!(operator.broker.wait().success());
+    let broker = Setup::new("auto", 1).config(&durable).start();
+    let answer = broker.http().request("GET", "/v1/later/history?topic=t", &[], b"");
+    let history = support::json(&answer.body);
+    let messages = history["messages"].as_array().expect("a list");
+    assert!(
+        (2..=3).contains(&messages.len()),
+        "the limit that came later, and an eighth: {history}"
+    );
+    let newest = messages.iter().max_by_key(|message| message["id"].as_str().map(str::to_owned));
+    assert_eq!(newest.expect("some")["data"], "39");
 }

@@ -13,7 +13,7 @@ use fanwire::stdx::clock;
 use operator::Operator;
 use support::{Broker, EventStream, WebSocket, post};
 
-/// Half of them WebSockets, half event streams.
+/// Half of them speak WebSocket, half read event streams.
 const CONNECTION_COUNT: usize = 1000;
 const READER_COUNT: usize = 4;
 const RELOAD_COUNT: usize = 20;
@@ -42,9 +42,15 @@ fn config(number: usize) -> String {
         pick(&["", "history.memory_max = \"1MiB\"\n"]),
     ]
     .concat();
-    let others: String = (0..number % 3)
-        .map(|other| format!("[[applications]]\nid = \"other-{other}\"\nopen = true\n"))
-        .collect();
+    let others = (0..number % 3).fold(String::new(), |others, other| {
+        others
+            + &format!(
+                "[[applications]]
+id = \"other-{other}\"
+open = true
+"
+            )
+    });
     format!("{process}[[applications]]\nid = \"demo\"\nopen = true\n{own}{others}")
 }
 

@@ -383,8 +383,11 @@ mod tests {
     fn smaller_limits_and_a_smaller_budget_let_go_at_once_what_is_over_them() {
         let one = message(1, None).size();
         let mut histories = Histories::new(1 << 20);
-        let a = filled(&mut histories, limits(10), &[1, 3, 5]);
-        let b = filled(&mut histories, limits(10), &[2, 4]);
+        let (a, b) = (histories.open(limits(10), 0), histories.open(limits(10), 0));
+        for offset in 1..=5 {
+            let topic = if offset % 2 == 1 { a } else { b };
+            histories.append(topic, &message(offset, None), 0);
+        }
         let kept = |histories: &Histories, topic| {
             let page = histories.page(&[Some(topic)], &wanted(Span::After(0), 9), 5, 0);
             (offsets(&page), page.lost_through)

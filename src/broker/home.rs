@@ -224,16 +224,19 @@ impl Home {
         self.histories.set_size_max(size_max, time_us);
     }
 
-    /// Takes over other applications, and for the topics of those that `is_changed` what is kept of
-    /// them; the histories whose ages are to be watched anew. What was kept of a topic that keeps
-    /// nothing any more is gone; one that begins to keep has lost everything before.
-    pub(super) fn set_applications(
+    /// Takes over other applications; their new families count for new topics.
+    pub(super) fn set_applications(&mut self, applications: Arc<Applications>) {
+        self.applications = applications;
+    }
+
+    /// Has the families count for the topics that exist, of applications that `is_changed`; the
+    /// histories whose ages are to be watched anew. What was kept of a topic that keeps nothing any more
+    /// is gone; one that begins to keep has lost everything before.
+    pub(super) fn apply_families(
         &mut self,
-        applications: Arc<Applications>,
         is_changed: impl Fn(AppIndex) -> bool,
         time_us: u64,
     ) -> Vec<Key> {
-        self.applications = applications;
         let mut aging = Vec::new();
         for (key, found) in &self.by_name {
             let Some(topic) = self.topics.get_mut(*found) else { continue };

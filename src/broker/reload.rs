@@ -24,20 +24,27 @@ impl Broker {
     ) {
         self.time_us = time_us;
         let former = std::mem::replace(&mut self.applications, Arc::clone(applications));
-        let is_changed = |app: AppIndex| topics_differ(&former, applications, app);
+        self.home.set_applications(Arc::clone(applications));
         if self.options.history_size_max != history_size_max {
             self.options.history_size_max = history_size_max;
             self.home.set_history_size_max(history_size_max, time_us);
         }
-        let aging = self.home.set_applications(Arc::clone(applications), is_changed, time_us);
-        for history in aging {
+        let changed: Vec<bool> =
+            applications.iter().map(|(app, _)| topics_differ(&former, applications, app)).collect();
+        if changed.contains(&true) {
+            self.apply_families(|app| changed[usize::from(app.0)], time_us);
+        }
+    }
+
+    fn apply_families(&mut self, is_changed: impl Fn(AppIndex) -> bool, time_us: u64) {
+        for history in self.home.apply_families(&is_changed, time_us) {
             self.watch_history(history, time_us);
         }
         let local: Vec<Key> = self.topics.keys().collect();
         for key in local {
-            let topic = self.topic_mut(key);
+            let topic = self.topics.get_mut(key).expect("listed just now");
             if is_changed(topic.key.app) {
-                let application = applications.get(topic.key.app);
+                let application = self.applications.get(topic.key.app);
                 let family = application.family(application.family_of(&topic.key.name));
                 topic.slow_consumer = family.slow_consumer;
                 topic.sends_latest = family.sends_last;

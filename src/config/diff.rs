@@ -35,6 +35,13 @@ pub enum Difference {
     Value(Option<String>, Option<String>),
 }
 
+impl Change {
+    /// The application that it is about.
+    pub fn application(&self) -> Option<&str> {
+        Some(self.path.strip_prefix("applications[")?.split_once(']')?.0)
+    }
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = &self.path;
@@ -60,7 +67,9 @@ impl Loaded {
         }
         let lists = (Entries::of(self, APPLICATIONS), Entries::of(new, APPLICATIONS));
         compare_lists(&mut changes, APPLICATIONS, APPLICATIONS, (self, &lists.0), (new, &lists.1));
-        changes.iter_mut().for_each(|change| hold_back(change, self, new));
+        for change in &mut changes {
+            hold_back(change, self, new);
+        }
         changes
     }
 }

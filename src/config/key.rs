@@ -214,6 +214,35 @@ mod tests {
     }
 
     #[test]
+    fn these_keys_need_a_restart_and_no_others() {
+        let paths: Vec<_> =
+            all().filter(|key| key.effect == Effect::Restart).map(|key| key.path).collect();
+        assert_eq!(
+            paths,
+            [
+                "server.listen",
+                "shards.count",
+                "shards.pin",
+                "shards.huge_pages",
+                "shards.driver",
+                "shards.send",
+                "shards.backlog",
+                "shards.connections_max",
+                "shards.mesh.capacity",
+                "shards.mesh.pending_size_max",
+                "shards.socket.receive_size",
+                "shards.socket.send_size",
+                "store.path",
+                "store.commit_count_max",
+                "store.sync",
+                "log.format",
+                "applications[].durable",
+                "applications[].topics[].durable",
+            ]
+        );
+    }
+
+    #[test]
     fn places_are_told_apart() {
         assert!(matches!(place("shards.mesh.capacity"), Place::Value(_)));
         assert!(matches!(place("applications[12].keys[0].secret"), Place::Value(_)));

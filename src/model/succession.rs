@@ -60,7 +60,9 @@ impl Applications {
         if list.len() > IDS_EVER_MAX {
             return Err(TooManyIds);
         }
-        removed.iter().for_each(|index| empty(&mut list[usize::from(index.0)]));
+        for index in &removed {
+            empty(&mut list[usize::from(index.0)]);
+        }
         let all =
             Applications { removed, key_sets: self.key_sets, ..Applications::new(list, None) };
         let by_id = all.iter().filter(|(index, _)| !all.is_removed(*index));

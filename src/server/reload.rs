@@ -103,13 +103,7 @@ impl Reloader {
 
     fn try_reload(&mut self) -> Result<Changes, String> {
         let new = (self.reread)()?;
-        let by_effect = |from: &Loaded, effect: Effect| -> Vec<Change> {
-            from.diff(&new).into_iter().filter(|change| change.effect == effect).collect()
-        };
-        let changes = Changes {
-            live: by_effect(&self.current, Effect::Live),
-            waiting: by_effect(&self.started, Effect::Restart),
-        };
+        let changes = Changes::between(&self.started, &self.current, &new);
         if !changes.live.is_empty() {
             self.put_in_force(&new.settings)?;
         }
@@ -164,6 +158,28 @@ impl Reloader {
             key_board,
             history_size_max: history_size_max(&settings.shard, self.audience.wakes.len()),
         })
+    }
+}
+
+impl Changes {
+    /// What needs a restart is what differs from the start, and for an application that came later what
+    /// differs from its last state: what goes back to the start's is in force anyhow.
+    fn between(started: &Loaded, current: &Loaded, new: &Loaded) -> Changes {
+        let needs_restart = |change: &Change| change.effect == Effect::Restart;
+        let came_later = |change: &Change| {
+            let id = change.application();
+            id.is_some_and(|id| started.settings.applications.find(id).is_none())
+        };
+        let mut waiting = started.diff(new);
+        waiting.retain(needs_restart);
+        let (later, mut live): (Vec<_>, Vec<_>) =
+            current.diff(new).into_iter().partition(needs_restart);
+        let is_told = |change: &Change| waiting.iter().any(|told| told.path == change.path);
+        live.retain(|change| !is_told(change));
+        let later: Vec<_> =
+            later.into_iter().filter(|change| came_later(change) && !is_told(change)).collect();
+        waiting.extend(later);
+        Changes { live, waiting }
     }
 }
 
@@ -259,5 +275,98 @@ impl fmt::Display for Paths<'_> {
             0 => Ok(()),
             more => write!(f, " and {more} more"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, ConfigFile, Sources};
+
+    fn load(text: &str) -> Loaded {
+        let file = ConfigFile { name: "f".to_owned(), text: text.to_owned() };
+        let read = |_: &std::path::Path| Err(io::Error::from(io::ErrorKind::NotFound));
+        let sources =
+            Sources { file: Some(file), environment: Vec::new(), flags: Vec::new(), read: &read };
+        config::load(&sources).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// `[live, waiting]` of three files, one after the other.
+    fn check(files: [&str; 3], expected: [&str; 2]) {
+        let [started, current, new] = files.map(load);
+        let Changes { live, waiting } = Changes::between(&started, &current, &new);
+        assert_eq!([Paths(&live).to_string(), Paths(&waiting).to_string()], expected);
+    }
+
+    #[test]
+    fn what_waits_for_the_restart_is_told_until_it_is_as_it_was() {
+        let app = |own: &str| format!("[[applications]]\nid = \"a\"\nopen = true\n{own}");
+        let with = |process: &str, own: &str| format!("{process}\n{}", app(own));
+        let (plain, other) = (with("", ""), with("shards.mesh.capacity = 7", ""));
+        let nothing = "nothing";
+        check([&plain, &plain, &plain], [nothing, nothing]);
+        check([&plain, &plain, &other], [nothing, "shards.mesh.capacity"]);
+        check([&plain, &other, &other], [nothing, "shards.mesh.capacity"]);
+        check([&plain, &other, &plain], [nothing, nothing]);
+        let store = "store.path = \"/s\"";
+        let plain = with(store, "");
+        let durable = with(store, "durable = true");
+        let limited = with(store, "durable = true\nhistory.count_max = 7");
+        check([&plain, &plain, &durable], [nothing, "applications[a].durable"]);
+        let both = "applications[a].durable, applications[a].history.count_max";
+        check([&plain, &durable, &limited], [nothing, both]);
+        check([&durable, &durable, &limited], ["applications[a].history.count_max", nothing]);
+        check([&plain, &durable, &plain], [nothing, nothing]);
+    }
+
+    #[test]
+    fn an_application_that_came_later_has_its_topics_as_it_came() {
+        let with = |later: &str| {
+            let demo = "store.path = \"/s\"\n[[applications]]\nid = \"demo\"\nopen = true\n";
+            format!("{demo}{later}")
+        };
+        let later = |own: &str| with(&format!("[[applications]]\nid = \"b\"\nopen = true\n{own}"));
+        let (none, plain, durable) = (with(""), later(""), later("durable = true"));
+        check([&none, &none, &durable], ["applications[b]", "nothing"]);
+        check([&none, &plain, &durable], ["nothing", "applications[b].durable"]);
+        let without_store = load("[[applications]]\nid = \"demo\"\nopen = true\n");
+        let changes = Changes::between(&without_store, &without_store, &load(&durable));
+        assert_eq!(Paths(&changes.waiting).to_string(), "store.path, applications[b]");
+        assert!(changes.live.is_empty());
+    }
+
+    #[test]
+    fn what_needs_a_restart_keeps_its_value_and_the_rest_is_new() {
+        let former = load("").settings.shard;
+        let text = "shards.driver = \"epoll\"\nshards.send = \"direct\"\nshards.backlog = 7\n\
+                    shards.connections_max = 7\nshards.socket.send_size = 7\nshards.mesh.capacity = 7\n\
+                    shards.accept_rate = \"7/s\"\nshards.turn.reads_max = 7\nsse.topics_max = 7\n";
+        let new = load(text).settings.shard;
+        let mut expected = former;
+        expected.socket.accept_rate = new.socket.accept_rate;
+        expected.turn.reads_max = 7;
+        expected.sse.topics_max = 7;
+        assert_eq!(live_options(&former, &new), expected);
+        assert_ne!(former, expected);
+    }
+
+    #[test]
+    fn an_open_application_is_judged_by_where_the_broker_really_listens() {
+        let applications = load("").settings.applications;
+        assert!(check_exposure(([127, 0, 0, 1], 80).into(), &applications).is_ok());
+        let problem = check_exposure(([10, 0, 0, 1], 80).into(), &applications).unwrap_err();
+        assert!(problem.contains("`demo`") && problem.contains("10.0.0.1:80"), "{problem}");
+    }
+
+    #[test]
+    fn a_long_list_is_cut() {
+        let change = |number: usize| Change {
+            path: format!("k{number}"),
+            what: crate::config::Difference::Added,
+            effect: Effect::Live,
+        };
+        let changes: Vec<Change> = (0..NAMED_MAX + 3).map(change).collect();
+        let text = Paths(&changes).to_string();
+        assert!(text.starts_with("k0, k1, ") && text.ends_with("k31 and 3 more"), "{text}");
     }
 }
