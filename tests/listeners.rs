@@ -157,11 +157,12 @@ fn more_addresses_are_listened_on_and_open_applications_keep_to_loopback() {
     on_each_with(
         |setup| {
             setup.config(
-                "[[listeners]]\naddress = \"127.0.0.1:0\"\n[[listeners]]\naddress = \"[::1]:0\"\n",
+                "[[listeners]]\naddress = \"127.0.0.1:0\"\n[[listeners]]\naddress = \"127.0.0.1:0\"\n\
+                 [[listeners]]\naddress = \"[::1]:0\"\n",
             )
         },
         |broker| {
-            for index in 0..2 {
+            for index in 0..3 {
                 let stream = TcpStream::connect(broker.other(index)).expect("the broker listens");
                 let mut http = Http::new(stream);
                 assert_eq!(http.request("GET", "/health/live", &[], b"").status, 200);
@@ -177,6 +178,7 @@ fn more_addresses_are_listened_on_and_open_applications_keep_to_loopback() {
 fn nonsense_is_told_with_its_key() {
     let cases = [
         ("address = \"localhost:80\"", "listeners[0].address"),
+        ("address = \"[::1]:81\"\n[[listeners]]\naddress = \"[::1]:81\"", "is listed twice"),
         ("address = \"unix:relative.sock\"", "absolute"),
         ("mode = \"0999\"\naddress = \"127.0.0.1:0\"", "listeners[0].mode"),
         ("tls.min_version = \"1.3\"\naddress = \"127.0.0.1:0\"", "without a certificate"),

@@ -66,7 +66,9 @@ pub(super) fn listeners(values: &mut Values, read: ReadFile<'_>) -> Vec<Listener
     for entry in entries {
         let (mode, seam) = (mode(values, &entry), seam(values, &entry, read));
         let Some(address) = address(values, &entry) else { continue };
-        if !seen.insert(address.to_string()) {
+        // The kernel chooses a port of its own for each port 0.
+        let is_chosen = matches!(&address, ListenAddress::Tcp(address) if address.port() == 0);
+        if !is_chosen && !seen.insert(address.to_string()) {
             values.problem(&format!("{entry}.address"), "is listed twice");
         }
         all.push(ListenerOptions { address, mode, seam });

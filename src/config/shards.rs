@@ -112,8 +112,9 @@ pub(super) const KEYS: &[Key] = &[
         "shards.turn.verify_time_max",
         Kind::Duration { min: Duration::from_micros(1), max: Duration::from_secs(1) },
         "250us",
-        "Time per turn of the loop spent on verifying new tokens' signatures; the last one may exceed \
-         it. Further ones wait for the next turn, so that a reconnect storm does not delay deliveries.",
+        "Time per turn of the loop spent on verifying new tokens' signatures, and as much on TLS \
+         handshakes; the last one may exceed it. Further ones wait for the next turn, so that a \
+         reconnect storm does not delay deliveries.",
     )
     .live(),
     Key::new(

@@ -170,8 +170,8 @@ pub struct TurnOptions {
     pub accepts_max: usize,
     /// Connections read per turn. Key `shards.turn.reads_max`.
     pub reads_max: usize,
-    /// Time per turn that goes into verifying new tokens' signatures, which the last one may exceed;
-    /// further ones wait for the next turn. Key `shards.turn.verify_time_max`.
+    /// Time per turn that goes into verifying new tokens' signatures, and as much into TLS handshakes,
+    /// which the last one may exceed; further ones wait for the next turn. Key `shards.turn.verify_time_max`.
     pub verify_time_max: Duration,
     /// How long a dirty connection may wait for more frames to share its write; zero = the end of
     /// the turn. Key `shards.flush.delay_max`.

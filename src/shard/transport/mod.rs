@@ -21,6 +21,8 @@ mod opening;
 mod peer;
 mod sealing;
 mod session;
+#[cfg(test)]
+mod session_tests;
 mod tls;
 mod way;
 

@@ -161,7 +161,7 @@ impl Shard {
         connection.outbound.discard_all();
         self.delivery.close(key, CloseCause::Protocol);
         if let Some(suppressed) = self.refusal_log.ask(self.delivery.now) {
-            tracing::info!(%peer, %error, suppressed, "connection refused before its first request");
+            tracing::info!(%peer, %error, suppressed, "what a connection has sent cannot be read");
         }
     }
 

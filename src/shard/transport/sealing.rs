@@ -24,7 +24,11 @@ impl Shard {
         let mut jobs_len = 0;
         for key in keys {
             let Some(connection) = self.delivery.connections.get_mut(*key) else { continue };
-            seal(connection, &mut self.delivery.plain);
+            if !seal(connection, &mut self.delivery.plain) {
+                // Its keys are used up: nothing can be said any more.
+                self.delivery.doom(*key, CloseCause::Protocol);
+                continue;
+            }
             let has_records = !connection.unsent().is_empty();
             if has_records && !connection.flags.blocked {
                 sending.push(*key);
@@ -92,31 +96,30 @@ impl Connection {
     }
 }
 
-/// Seals the next piece of what a connection is owed, if the one before has left.
-fn seal(connection: &mut Connection, gathered: &mut Vec<u8>) {
+/// Seals the next piece of what a connection is owed, if the one before has left. `false` where that
+/// is not possible any more.
+fn seal(connection: &mut Connection, gathered: &mut Vec<u8>) -> bool {
     let Connection { transport, outbound, flags, phase, .. } = connection;
     let Some(session) = transport.as_mut().and_then(|transport| transport.session()) else {
-        return;
+        return true;
     };
     let is_free = session.unsent().is_empty() && !flags.blocked && !flags.held;
     if !is_free || !session.is_established() {
-        return;
+        return true;
     }
     if outbound.is_empty() {
         if matches!(phase, Phase::Closing(_)) && session.owes_close() {
             session.seal_close();
         }
-        return;
+        return true;
     }
     let piece = next_piece(outbound, gathered);
     let size = piece.len();
-    if session.seal(piece) {
+    let is_sealed = session.seal(piece);
+    if is_sealed {
         outbound.consume(size);
-    } else {
-        // Its keys are used up, or it is closed: nothing can be said any more.
-        outbound.discard_all();
-        flags.ended = true;
     }
+    is_sealed
 }
 
 /// The next bytes, in one piece of at most [`SEALED_SIZE_MAX`].

@@ -234,6 +234,11 @@ impl Session {
         &self.sealed[self.sent..]
     }
 
+    #[cfg(test)]
+    pub(super) fn sealed_capacity(&self) -> usize {
+        self.sealed.capacity()
+    }
+
     /// Takes note that so many bytes have left.
     pub(super) fn consume(&mut self, count: usize) {
         self.sent += count;
