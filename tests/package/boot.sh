@@ -72,4 +72,4 @@ cd /
 umount -l /run/old
 # Or what systemd mounts for a service, such as its credentials, would not reach it.
 mount --make-rshared /
-exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system --log-target=kmsg
+exec env -i container=other PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --system

@@ -71,13 +71,14 @@ fn the_service_runs_closed_in(machine: &Machine) {
 fn a_stuck_shard_is_ended_and_started_anew(machine: &Machine) {
     let process = machine.main_process();
     let stopped = StoppedThread::stop(process, "shard-1");
-    machine.await_property("NRestarts", "1");
+    // Until its tracer lets go of it, the process cannot end, and systemd waits for that.
+    machine.await_property("Result", "watchdog");
     drop(stopped);
+    machine.await_property("NRestarts", "1");
     machine.await_property("ActiveState", "active");
     assert_ne!(machine.main_process(), process);
     let journal = machine.journal();
     assert!(journal.contains("a shard is stuck") && journal.contains("shard=1"), "{journal}");
-    assert!(journal.contains("Watchdog timeout"), "{journal}");
     assert!(publish(machine, KEY).contains("\"position\""));
 }
 

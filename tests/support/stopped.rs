@@ -23,8 +23,10 @@ impl StoppedThread {
 
 impl Drop for StoppedThread {
     fn drop(&mut self) {
-        // Fails only if its process has ended.
-        let _ = ptrace::detach(self.0, None);
+        if ptrace::detach(self.0, None).is_err() {
+            // Its process has been ended, and is not gone before its tracer has seen that.
+            let _ = waitpid(self.0, Some(WaitPidFlag::__WALL));
+        }
     }
 }
 
