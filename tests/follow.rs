@@ -116,6 +116,10 @@ fn a_trace_tells_what_happens_to_a_connection() {
                 (&connected["connection"], &connected["shard"]),
                 (&json!(id), &json!(socket.shard()))
             );
+            // Whoever comes later is told of it, too, and the first is not told again.
+            let mut later = follow(broker, &format!("/v1/admin/trace?app=demo&subject={id}"));
+            assert_eq!(event(&mut later)["event"], "connected");
+            drop(later);
             socket.subscribe(topic);
             let subscribed = event(&mut trace);
             assert_eq!(
@@ -229,6 +233,40 @@ fn wrong_questions_are_refused() {
     }
     let status = admin.request("GET", "/v1/admin/status", &[("Authorization", &value)], b"");
     assert_eq!(json(status.body)["stage"], "running");
+}
+
+#[test]
+fn without_a_token_only_open_applications_are_shown() {
+    let config = "[[applications]]\nid = \"open\"\nopen = true\n[[applications]]\nid = \"closed\"\n\
+                  [[applications.keys]]\nsecret = \"key-8f3a91c4d2e7b605\"\nrights = [\"publish\"]\n";
+    let setup = Setup::new("epoll", 1).with("ADMIN_LISTEN", "127.0.0.1:0");
+    let broker = setup.with("BUZZPOST_APPLICATION", "open").config(config).start();
+    for route in ["tail?topic=a", "trace?subject=a"] {
+        for (app, status) in [("open", 200), ("closed", 403)] {
+            let mut admin = broker.admin();
+            let target = format!("/v1/admin/{route}&app={app}");
+            admin.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+            assert_eq!(admin.head().expect("an answer").status, status, "{target}");
+        }
+    }
+    let mut admin = broker.admin();
+    admin.send("GET /v1/admin/load HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let mut load = EventStream::begin(admin);
+    load.event();
+    let mut http = broker.http();
+    let key = [("X-API-Key", "key-8f3a91c4d2e7b605")];
+    for _ in 0..3 {
+        assert_eq!(http.request("POST", "/v1/closed/topics/hidden", &key, b"1").status, 200);
+    }
+    post(&mut http, "/v1/open/topics/shown", b"1");
+    let topics = loop {
+        let status = json(load.event().data);
+        if status["topics"].as_array().is_some_and(|topics| !topics.is_empty()) {
+            break status["topics"].clone();
+        }
+    };
+    assert_eq!(topics.as_array().map(Vec::len), Some(1), "{topics}");
+    assert_eq!(topics[0]["topic"], "shown");
 }
 
 /// A command on the admin door; its token comes by the variable.

@@ -41,7 +41,8 @@ pub(super) const KEYS: &[Key] = &[
         Kind::Secret,
         "",
         "What callers of the admin door present as `Authorization: Bearer …`; all but the health \
-         routes ask for it. At least 16 visible ASCII characters; placeholders are refused. Empty = \
+         routes ask for it. Without one, `tail`, `trace` and the topics of `top` show open \
+         applications only. At least 16 visible ASCII characters; placeholders are refused. Empty = \
          none.",
     ),
     Key::new(

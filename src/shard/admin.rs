@@ -12,6 +12,7 @@ use super::listener::{Accepted, Listener};
 use super::run::Shard;
 use super::transport::Peer;
 use crate::auth::AdminToken;
+use crate::model::application::Application;
 use crate::model::refusal::{Refusal, Refused};
 use crate::stdx::slab::Key;
 
@@ -71,6 +72,14 @@ impl AdminDoor {
     }
 }
 
+impl AdminDoor {
+    /// Whether callers may see an application's topics and users. Where no token tells an operator
+    /// from any other user of the machine, only what is open to everyone anyway is shown.
+    pub(super) fn shows(&self, application: &Application) -> bool {
+        self.token.is_some() || application.open
+    }
+}
+
 impl AsFd for AdminDoor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
@@ -97,7 +106,9 @@ impl Shard {
                 Accepted::Gone => {}
                 Accepted::Nobody => return,
                 Accepted::Exhausted(error) => {
-                    tracing::warn!(%error, "cannot accept at the admin door");
+                    if let Some(suppressed) = self.accept_log.ask(self.delivery.now) {
+                        tracing::warn!(%error, suppressed, "cannot accept at the admin door");
+                    }
                     return;
                 }
             }
@@ -107,7 +118,9 @@ impl Shard {
     fn begin_admin(&mut self, fd: OwnedFd, peer: Peer) {
         let Some(door) = &mut self.admin else { return };
         if door.connection_count >= CONNECTIONS_MAX {
-            self.delivery.counters().accepts_shed.increment();
+            if let Some(suppressed) = self.accept_log.ask(self.delivery.now) {
+                tracing::warn!(suppressed, "the admin door is full: connection closed");
+            }
             return;
         }
         door.connection_count += 1;

@@ -204,7 +204,7 @@ impl Outlet for Delivery {
     fn session_began(&mut self, session: Key, app: AppIndex, identity: &Identity) {
         self.counters().begin_session(app);
         if self.following.is_on() {
-            self.trace_session(session, app, identity, true);
+            self.trace_session(session, app, identity, None);
         }
     }
 

@@ -149,7 +149,13 @@ impl Shard {
 
     fn application_named(&self, head: &Head<'_>) -> Result<AppIndex, Refused> {
         let id = needed(head, "app", "name an application")?;
-        self.delivery.applications.find(&id).ok_or_else(unknown_application)
+        let applications = &self.delivery.applications;
+        let app = applications.find(&id).ok_or_else(unknown_application)?;
+        if self.admin.as_ref().is_some_and(|door| door.shows(applications.get(app))) {
+            return Ok(app);
+        }
+        let detail = "set admin.token: without it, only open applications are shown here";
+        Err(Refused::new(Refusal::Forbidden, detail))
     }
 }
 

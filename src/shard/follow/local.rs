@@ -15,8 +15,8 @@ use crate::stdx::slab::Key;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// A session of a subject that is followed.
-#[derive(Debug)]
-pub(super) struct Traced {
+#[derive(Debug, Default)]
+pub(in crate::shard) struct Traced {
     pub(super) followers: Vec<Arc<Follower>>,
     /// Messages delivered since that was told last.
     pub(super) delivered: u64,
@@ -112,15 +112,14 @@ impl Shard {
 
     /// Finds the sessions that are followed from now on.
     fn retrace(&mut self) {
-        let before = std::mem::take(&mut self.delivery.following.traced);
+        let mut before = std::mem::take(&mut self.delivery.following.traced);
         if !self.delivery.following.is_on() {
             return;
         }
         let keys: Vec<Key> = self.delivery.connections.keys().collect();
         for key in keys {
             if let Some((app, identity)) = self.broker.identity_of(key) {
-                let is_new = !before.contains_key(&key);
-                self.delivery.trace_session(key, app, identity, is_new);
+                self.delivery.trace_session(key, app, identity, before.remove(&key));
             }
         }
     }

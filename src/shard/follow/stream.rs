@@ -10,7 +10,7 @@ use crossbeam_channel::Receiver;
 use serde_json::{Value, json};
 
 use super::board::{Follower, Told, What};
-use super::load::{Loads, TOPICS_TOLD_MAX};
+use super::load::{Loads, TOPICS_TOLD_MAX, TopicLoad};
 use crate::shard::connection::Door;
 use crate::shard::run::Shard;
 use crate::stdx::clock::{Tick, Timestamp};
@@ -128,7 +128,10 @@ impl Shard {
         all["stage"] = format!("{:?}", self.stage).to_lowercase().into();
         if let Some(loads) = loads {
             let topics = loads.take_busiest();
-            let topics = topics.iter().take(TOPICS_TOLD_MAX).map(|load| {
+            let is_shown = |load: &&TopicLoad| {
+                self.admin.as_ref().is_some_and(|door| door.shows(applications.get(load.app)))
+            };
+            let topics = topics.iter().filter(is_shown).take(TOPICS_TOLD_MAX).map(|load| {
                 json!({
                     "application": &*applications.get(load.app).id,
                     "topic": load.topic.as_str(),

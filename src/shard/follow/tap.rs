@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::board::{Told, What};
+use super::board::{Follower, Told, What};
 use super::local::Traced;
 use crate::broker::Member;
 use crate::model::application::AppIndex;
@@ -71,13 +71,14 @@ impl Delivery {
         }
     }
 
-    /// A session is there, of a subject that may be followed; `is_new` when that is to be told.
+    /// A session is there, of a subject that may be followed. Those who did not follow it `before`
+    /// are told of it.
     pub(in crate::shard) fn trace_session(
         &mut self,
         key: Key,
         app: AppIndex,
         identity: &Identity,
-        is_new: bool,
+        before: Option<Traced>,
     ) {
         let id = self.ids.id(self.shard, key).to_string();
         let is_meant = |what: &What| match what {
@@ -92,18 +93,24 @@ impl Delivery {
         if followers.is_empty() {
             return;
         }
-        self.following.traced.insert(key, Traced { followers, delivered: 0 });
-        if is_new {
-            let found = self.connections.get(key);
-            let peer = found.map(|connection| connection.peer.to_string());
-            let door = found.map(|connection| connection.door_kind().label());
-            self.trace(key, "connected", || json!({ "door": door, "address": peer }));
+        let before = before.unwrap_or_default();
+        let is_new = |follower: &&Arc<Follower>| {
+            !before.followers.iter().any(|known| Arc::ptr_eq(known, follower))
+        };
+        let found = self.connections.get(key);
+        let peer = found.map(|connection| connection.peer.to_string());
+        let door = found.map(|connection| connection.door_kind().label());
+        let line = self.event(key, "connected", json!({ "door": door, "address": peer }));
+        for follower in followers.iter().filter(is_new) {
+            follower.tell(Told::Line(line.clone()));
         }
+        let delivered = before.delivered;
+        self.following.traced.insert(key, Traced { followers, delivered });
     }
 
     /// A session was told that it is subscribed.
     pub(in crate::shard) fn trace_subscribed(
-        &mut self,
+        &self,
         key: Key,
         topics: &[TopicName],
         recovery: Option<Recovery>,
@@ -113,17 +120,15 @@ impl Delivery {
     }
 
     /// A session was told that it has lost messages.
-    pub(in crate::shard) fn trace_lost(
-        &mut self,
-        key: Key,
-        topics: &[TopicName],
-        reason: LossReason,
-    ) {
+    pub(in crate::shard) fn trace_lost(&self, key: Key, topics: &[TopicName], reason: LossReason) {
         self.trace(key, "lost", || json!({ "topics": names(topics), "reason": reason.code() }));
     }
 
     /// A session is told that it ends.
-    pub(in crate::shard) fn trace_closing(&mut self, key: Key, close: &Close, cause: CloseCause) {
+    pub(in crate::shard) fn trace_closing(&self, key: Key, close: &Close, cause: CloseCause) {
+        if !self.connections.get(key).is_some_and(Connection::is_open) {
+            return;
+        }
         self.trace(key, "closing", || {
             let Close { code, reason } = close;
             json!({ "number": cause.number(), "cause": cause.label(), "code": code, "reason": reason })
@@ -151,7 +156,7 @@ impl Delivery {
     }
 
     /// A request was refused.
-    pub(in crate::shard) fn trace_refused(&mut self, key: Key, refused: &Refused) {
+    pub(in crate::shard) fn trace_refused(&self, key: Key, refused: &Refused) {
         let entry = refused.refusal.entry();
         let text =
             || json!({ "number": entry.number, "code": entry.code, "detail": refused.detail });
