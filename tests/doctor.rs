@@ -252,9 +252,9 @@ fn control_groups() {
 #[test]
 fn memory_and_swap() {
     let available = |kib| format!("MemAvailable: {kib} kB\n");
-    check(&[("proc/meminfo", &available(1_500_000))], &[], "memory", "ok", "1.4 GiB available");
+    check(&[("proc/meminfo", &available(1_600_000))], &[], "memory", "ok", "1.5 GiB available");
     check(
-        &[("proc/meminfo", &available(1_200_000))],
+        &[("proc/meminfo", &available(1_300_000))],
         &[],
         "memory",
         "warning",

@@ -1,4 +1,5 @@
-//! A broker of one's own, in a child process on loopback, with nothing but defaults.
+//! A broker of one's own, in a child process on loopback, with defaults but for the shards' keys that
+//! the environment sets (`FANWIRE_SHARDS_…`): so their effect can be measured.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
@@ -23,9 +24,10 @@ impl Broker {
         let program = std::env::current_exe()
             .map_err(|error| format!("cannot find this program's own file: {error}"))?;
         let mut command = Command::new(program);
-        // What configures the real broker must not configure this one.
+        // Applications, addresses and stores of the real broker are not this one's; its shards are.
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("FANWIRE_") {
+            let text = name.to_string_lossy();
+            if text.starts_with("FANWIRE_") && !text.starts_with("FANWIRE_SHARDS_") {
                 command.env_remove(name);
             }
         }

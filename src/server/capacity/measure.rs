@@ -15,7 +15,7 @@ use crate::server::doctor::{Host, RingProbe};
 use crate::stdx::clock;
 
 /// How long all measuring may take together.
-pub(in crate::server) const TIME_MAX: Duration = Duration::from_secs(60);
+pub(in crate::server) const TIME_MAX: Duration = Duration::from_mins(1);
 /// Connections of one crowd at most.
 pub(in crate::server) const CONNECTIONS_MAX: usize = 200_000;
 /// Steps of a crowd.

@@ -15,7 +15,7 @@ pub struct DoctorArgs {
     /// Configuration file (TOML); without one, the variable `FANWIRE_CONFIG` may name it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Connections to plan for; else what shards.connections_max allows, else 100,000.
+    /// Connections to plan for; else what `shards.connections_max` allows, else 100,000.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 28))]
     connections: Option<u64>,
     /// Print JSON.

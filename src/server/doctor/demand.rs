@@ -6,10 +6,10 @@ use crate::shard::options::{Driver, SocketOptions};
 
 /// Private user memory of one idle subscribed connection in bytes. Measured: 325 (event stream) to
 /// 393 (WebSocket), ARCHITECTURE's performance section.
-pub(super) const USER_SIZE_EACH: u64 = 400;
+pub(super) const USER_SIZE_EACH: u64 = 450;
 /// Kernel memory of one accepted idle connection in bytes: socket, inode, file, epoll entry.
 /// Measured by `fanwire capacity`; see tuning/README.md.
-pub(super) const KERNEL_SIZE_EACH: u64 = 4096;
+pub(super) const KERNEL_SIZE_EACH: u64 = 4500;
 /// Pages of TCP buffers of a connection that has a message under way and one unread: each direction
 /// is counted in whole pages. Measured by `fanwire capacity`.
 pub(super) const TCP_PAGES_EACH: u64 = 2;

@@ -3,6 +3,7 @@
 //! Only interfaces with a device behind them count; bridges, tunnels and loopback have none.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use super::demand::Demand;
 use super::finding::{Finding, Severity};
@@ -182,7 +183,7 @@ fn interrupts(cards: &[Card], cpus: &[u32], demand: &Demand) -> Finding {
     let shown = all.iter().map(|(number, cpus)| format!("{number} on {cpus:?}"));
     let mut found = format!("receive interrupts {}", shown.collect::<Vec<_>>().join(", "));
     if !bare.is_empty() {
-        found.push_str(&format!("; none on the shards' CPUs {bare:?}"));
+        let _ = write!(found, "; none on the shards' CPUs {bare:?}");
     }
     Finding::new("interrupts", LAYOUT, found)
         .needs("each on one CPU, one on each shard's")
