@@ -290,7 +290,9 @@ impl Applications {
     pub fn find(&self, id: &str) -> Option<AppIndex> {
         // Comparing a few names costs less than hashing one.
         if self.list.len() <= SEARCHED_COUNT_MAX {
-            let found = self.iter().find(|(_, application)| *application.id == *id);
+            let found = self
+                .iter()
+                .find(|(index, application)| *application.id == *id && !self.is_removed(*index));
             return found.map(|(index, _)| index);
         }
         self.by_id.get(id).copied()

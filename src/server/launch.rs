@@ -55,7 +55,7 @@ impl std::fmt::Display for LaunchError {
 
 impl LaunchError {
     /// The same error, known to be of this kind.
-    fn of(self, failure: StartFailure) -> LaunchError {
+    pub(super) fn of(self, failure: StartFailure) -> LaunchError {
         LaunchError { failure, ..self }
     }
 }

@@ -9,6 +9,7 @@ use super::launch::{LaunchError, doing};
 use super::plan::Plan;
 use crate::config::{ListenerOptions, Settings};
 use crate::model::application::Applications;
+use crate::model::code::StartFailure;
 use crate::model::proxies::TrustedProxies;
 use crate::shard::options::SocketOptions;
 use crate::shard::{ListenAddress, Listener, Listeners, Seam, steer_by_cpu};
@@ -69,7 +70,8 @@ impl Listening {
                 Some(passed) => Ok(passed),
                 None => bind_one(options, count, backlog, socket),
             };
-            let bound = doing(bound, || format!("listening on {}", options.address))?;
+            let bound = doing(bound, || format!("listening on {}", options.address))
+                .map_err(|error| error.of(StartFailure::Address))?;
             if let Some(first) = bound.first() {
                 urls.push(url(first, &options.seam));
                 let reached = first.address().tcp().filter(|address| !address.ip().is_loopback());

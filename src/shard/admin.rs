@@ -125,7 +125,7 @@ impl Shard {
         }
         door.connection_count += 1;
         let mut connection = Connection::new(fd, peer, self.delivery.now);
-        connection.flags.entrance = Entrance::Admin;
+        connection.entrance = Entrance::Admin;
         self.admit(connection);
     }
 

@@ -50,6 +50,7 @@ pub(super) struct Connection {
     pub(super) expires_s: Option<NonZeroU32>,
     /// Who is at the other end, or whom the proxy there has named.
     pub(super) peer: Peer,
+    pub(super) entrance: Entrance,
     /// What stands between its socket and its door, where anything does.
     pub(super) transport: Option<Box<Transport>>,
     pub(super) door: Door,
@@ -102,7 +103,6 @@ pub(super) struct Flags {
     pub(super) doomed: bool,
     /// What its socket carries is not what its door speaks: see `transport`.
     pub(super) seam: bool,
-    pub(super) entrance: Entrance,
     /// Has more to catch up with, once its queue has room.
     pub(super) catching: bool,
     /// The client knows that its token has expired.
@@ -245,6 +245,7 @@ impl Connection {
         Connection {
             fd,
             peer,
+            entrance: Entrance::default(),
             transport: None,
             outbound: Outbound::default(),
             door: Door::Http(HttpDoor::default()),
@@ -261,7 +262,7 @@ impl Connection {
 
     /// Whether it came through the admin door.
     pub(super) fn is_admin(&self) -> bool {
-        self.flags.entrance == Entrance::Admin
+        self.entrance == Entrance::Admin
     }
 
     /// Whether it still serves.

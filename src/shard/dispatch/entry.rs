@@ -93,7 +93,7 @@ impl Shard {
             let detail = "this application takes no requests from your network";
             return Err(Refused::new(Refusal::SourceForbidden, detail));
         }
-        if connection.flags.entrance == Entrance::Admitted {
+        if connection.entrance == Entrance::Admitted {
             return Ok(());
         }
         self.rates.take_connection(app, address).map_err(|wait| {
@@ -102,7 +102,7 @@ impl Shard {
             Refused::new(Refusal::RateLimited, detail).retry_in(wait)
         })?;
         // Only now: who was refused is asked again, whatever connection it comes over.
-        connection.flags.entrance = Entrance::Admitted;
+        connection.entrance = Entrance::Admitted;
         Ok(())
     }
 

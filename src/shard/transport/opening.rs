@@ -176,7 +176,7 @@ impl Shard {
         {
             connection.peer = client;
             // Another client's request over the same connection counts for that one.
-            connection.flags.entrance = Entrance::Main;
+            connection.entrance = Entrance::Main;
         }
     }
 }
