@@ -180,3 +180,22 @@ impl Shard {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_turn_has_time_for_one_handshake_at_least_and_the_next_turn_again() {
+        let (budget, long) = (Duration::from_micros(250), Duration::from_millis(2));
+        let mut time = HandshakeTime::default();
+        assert!(time.is_left(1, budget) && time.is_left(1, Duration::ZERO));
+        time.spend(1, Duration::from_micros(100));
+        assert!(time.is_left(1, budget));
+        time.spend(1, long);
+        assert!(!time.is_left(1, budget));
+        assert!(time.is_left(2, budget));
+        time.spend(2, long);
+        assert!(!time.is_left(2, budget));
+    }
+}

@@ -4,9 +4,10 @@
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
-use rustls::pki_types::ServerName;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{
+    ClientConfig, ClientConnection, HandshakeKind, RootCertStore, SupportedProtocolVersion,
+};
 
 use super::session::{Opened, PARTIAL_SIZE_MAX, SEALED_SIZE_MAX, Session};
 use super::tls::{CertificateText, TlsAcceptor, TlsVersion};
@@ -19,24 +20,39 @@ struct Pair {
     plain: Vec<u8>,
 }
 
+/// A server's settings with a certificate of its own, and that certificate.
+fn acceptor() -> (TlsAcceptor, CertificateDer<'static>) {
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let text = CertificateText { chain: &chain, key: &key };
+    (TlsAcceptor::new(&[text], TlsVersion::Tls12).unwrap(), made.cert.der().clone())
+}
+
+/// A client's settings that trust these certificates.
+fn client(
+    version: &'static SupportedProtocolVersion,
+    trusted: &[CertificateDer<'static>],
+) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    trusted.iter().for_each(|certificate| roots.add(certificate.clone()).unwrap());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
 impl Pair {
     fn new(version: &'static SupportedProtocolVersion) -> Pair {
-        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-        let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
-        let text = CertificateText { chain: &chain, key: &key };
-        let acceptor = TlsAcceptor::new(&[text], TlsVersion::Tls12).unwrap();
-        let mut roots = RootCertStore::empty();
-        roots
-            .add(rustls::pki_types::CertificateDer::from_pem_slice(chain.as_bytes()).unwrap())
-            .unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let (acceptor, certificate) = acceptor();
+        Pair::with(client(version, &[certificate]), &acceptor)
+    }
+
+    fn with(config: Arc<ClientConfig>, acceptor: &TlsAcceptor) -> Pair {
         let name = ServerName::try_from("localhost").unwrap();
-        let client = ClientConnection::new(Arc::new(config), name).unwrap();
+        let client = ClientConnection::new(config, name).unwrap();
         Pair { client, session: Session::new(acceptor.current()), plain: Vec::new() }
     }
 
@@ -124,6 +140,25 @@ fn ends_are_told_both_ways() {
         assert!(!pair.session.owes_close() && !pair.session.seal(b"more"));
         assert_eq!(pair.receive(1 << 20), b"answer");
         assert!(pair.client.process_new_packets().unwrap().peer_has_closed());
+    }
+}
+
+#[test]
+fn other_certificates_serve_who_comes_next_and_tickets_stay_good() {
+    for version in VERSIONS {
+        let ((serving, first), (renewed, second)) = (acceptor(), acceptor());
+        let config = client(version, &[first.clone(), second.clone()]);
+        let mut before = Pair::with(Arc::clone(&config), &serving);
+        before.establish(1 << 20);
+        serving.replace_by(&renewed);
+        let mut returning = Pair::with(config, &serving);
+        returning.establish(1 << 20);
+        assert_eq!(returning.client.handshake_kind(), Some(HandshakeKind::Resumed));
+        let mut fresh = Pair::with(client(version, &[first, second.clone()]), &serving);
+        fresh.establish(1 << 20);
+        assert_eq!(fresh.client.peer_certificates(), Some(&[second][..]));
+        assert!(before.session.seal(b"as before"));
+        assert_eq!(before.receive(1 << 20), b"as before");
     }
 }
 
