@@ -17,14 +17,14 @@ impl Folder {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("doctor-{}-{number}", std::process::id());
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        fs::create_dir_all(&path).unwrap();
+        fs::create_dir_all(&path).expect("the folder for temporary files is ours");
         Folder(path)
     }
 
     fn write(&self, path: &str, text: &str) {
         let path = self.0.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        fs::create_dir_all(path.parent().expect("below our own")).expect("a folder of ours");
+        fs::write(path, text).expect("a file of ours");
     }
 }
 
@@ -52,7 +52,7 @@ const SOUND: &[(&str, &str)] = &[
     ("proc/sys/net/ipv4/tcp_syncookies", "1\n"),
     ("proc/sys/net/ipv4/tcp_mem", "190000\t260000\t390000\n"),
     ("proc/sys/net/ipv4/tcp_rmem", "4096\t16384\t6291456\n"),
-    ("proc/sys/net/ipv4/tcp_wmem", "4096\t16384\t4194304\n"),
+    ("proc/sys/net/ipv4/tcp_wmem", "4096\t16384\t262144\n"),
     ("proc/sys/net/ipv4/tcp_slow_start_after_idle", "0\n"),
     ("proc/sys/net/ipv4/ip_local_port_range", "32768\t60999\n"),
     ("proc/sys/kernel/osrelease", "6.12.3-amd64\n"),
@@ -98,7 +98,7 @@ fn doctor(root: &Path, args: &[&str]) -> Output {
             command.env_remove(name);
         }
     }
-    command.arg("doctor").arg("--root").arg(root).args(args).output().unwrap()
+    command.arg("doctor").arg("--root").arg(root).args(args).output().expect("the binary runs")
 }
 
 fn findings(output: &Output) -> Vec<Value> {
@@ -114,7 +114,7 @@ fn check(change: &[(&str, &str)], args: &[&str], id: &str, severity: &str, part:
     let folder = sound();
     for (path, text) in change {
         match *text {
-            "" => fs::remove_file(folder.0.join(path)).unwrap(),
+            "" => fs::remove_file(folder.0.join(path)).expect("it is there"),
             text => folder.write(path, text),
         }
     }
@@ -130,8 +130,8 @@ fn check(change: &[(&str, &str)], args: &[&str], id: &str, severity: &str, part:
     }
     let found = found.unwrap_or_else(|| panic!("{case}: no such finding"));
     assert_eq!(found["severity"], severity, "{case}: {found:#}");
-    let texts =
-        [&found["found"], &found["needed"], &found["fix"]].map(|text| text.as_str().unwrap());
+    let texts = [&found["found"], &found["needed"], &found["fix"]]
+        .map(|text| text.as_str().expect("a text"));
     assert!(texts.join("\n").contains(part), "{case}: no {part} in {found:#}");
     assert_eq!(found["fix"] == "", severity == "ok" || part.contains("cannot be read"), "{case}");
     assert_eq!(output.status.code(), Some(i32::from(severity == "will_hurt")), "{case}");
@@ -206,18 +206,25 @@ fn tcp_memory() {
     check(&[(path, "4096 32768 6291456")], &[], "tcp_rmem", "ok", "");
     check(&[(path, "4096 32769 6291456")], &["--connections", "1000"], "tcp_rmem", "note", "16384");
     check(&[(path, "4096 131072 6291456")], &[], "tcp_rmem", "warning", "12.2 GiB");
-    check(
-        &[("proc/sys/net/ipv4/tcp_wmem", "4096 65536 1")],
-        &[],
-        "tcp_wmem",
-        "warning",
-        "net.ipv4.tcp_wmem",
-    );
+    let large = ("proc/sys/net/ipv4/tcp_wmem", "4096 16384 4194304");
+    check(&[large], &[], "tcp_wmem", "note", "notsent_lowat = \"16KiB\"");
+    for key in ["notsent_lowat", "send_size"] {
+        let file = Folder::new();
+        file.write("f.toml", &format!("[shards.socket]\n{key} = 16384\n"));
+        let file = file.0.join("f.toml").display().to_string();
+        check(&[large], &["--config", &file], "tcp_wmem", "ok", key);
+    }
     let file = Folder::new();
     file.write("f.toml", "[shards.socket]\nreceive_size = 16384\n");
     let file = file.0.join("f.toml").display().to_string();
     let change = [(path, "4096 131072 6291456")];
-    check(&change, &["--config", &file], "tcp_rmem", "ok", "shards.socket.receive_size = 16384");
+    check(
+        &change,
+        &["--config", &file],
+        "tcp_rmem",
+        "ok",
+        "shards.socket.receive_size = 16384 instead",
+    );
 }
 
 #[test]

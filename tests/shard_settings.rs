@@ -51,13 +51,18 @@ fn effect(key: &str, value: &str, rounds: usize, burst: usize) -> (f64, u64) {
     let sends = count(&after, "sends") - count(&before, "sends");
     #[expect(clippy::cast_precision_loss, reason = "some thousands")]
     let each = sends as f64 / delivered as f64;
-    eprintln!("{key} = {value}: {each:.3} sends per delivery, {turns} turns");
+    let span = |name: &str| after.sum(&format!("fanwire_publish_to_flush_seconds_{name}"), &[]);
+    let mean_ms = span("sum") / span("count") * 1e3;
+    eprintln!(
+        "{key} = {value}: {each:.3} sends per delivery, {turns} turns, {mean_ms:.2} ms to flush"
+    );
     (each, turns)
 }
 
 #[test]
 fn a_flush_delay_makes_deliveries_share_their_sends() {
     let (at_once, _) = effect("SHARDS_FLUSH_DELAY_MAX", "0s", 50, 1);
+    effect("SHARDS_FLUSH_DELAY_MAX", "2ms", 50, 1);
     let (delayed, _) = effect("SHARDS_FLUSH_DELAY_MAX", "20ms", 50, 1);
     assert!(delayed < at_once / 2.0, "{delayed} of {at_once}");
 }

@@ -93,7 +93,7 @@ pub(in crate::server) fn measure(
             connections: samples.last().map_or(0, |sample| sample.connections),
             user: slope(&samples, |sample| sample.user),
             kernel: median_slope(&samples, |sample| sample.kernel) - client_kernel,
-            available: -slope(&samples, |sample| sample.available),
+            available: -median_slope(&samples, |sample| sample.available),
         });
     }
     measured.is_cut = run.is_cut;

@@ -80,7 +80,8 @@ const SETTINGS: [Setting; 9] = [
         kernel_default: None,
         purpose: "Small middle value: what one client may leave unread in the kernel from its start, in \
                   bytes. The kernel lets a connection that is read quickly grow to the maximum (tcp(7)).",
-        measured: "Measured: tuning/README.md, socket buffers.",
+        measured: "Measured on loopback, a peer that is not read: 130,132 bytes stay in the kernel with \
+                   131072, 14,984 with 16384.",
         cost: "An upload's first round trips carry less.",
         undo: "net.ipv4.tcp_rmem = 4096 131072 6291456",
     },
@@ -89,10 +90,10 @@ const SETTINGS: [Setting; 9] = [
         value: |_, now| buffers(now, 4_194_304),
         enough_at: None,
         kernel_default: Some(&[4096, 16_384, 4_194_304]),
-        purpose: "Small middle value: what the kernel queues for one client from the start, in bytes. It \
-                  grows with what is under way, up to the maximum (tcp(7)); shards.socket.notsent_lowat \
-                  bounds the part that is not sent.",
-        measured: "Measured: tuning/README.md, socket buffers.",
+        purpose: "What the kernel queues for one client, in bytes; the small middle value is the kernel's own. \
+                  It bounds no client that does not read: shards.socket.notsent_lowat does (tcp(7)).",
+        measured: "Measured on loopback, a client that does not read: 4.2 MB stay in the kernel with a middle \
+                   value of 16384 and of 65536.",
         cost: "None for messages of a broker's size.",
         undo: "net.ipv4.tcp_wmem = 4096 16384 4194304",
     },

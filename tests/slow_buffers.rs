@@ -1,4 +1,4 @@
-//! `shards.socket.notsent_lowat`: what a client does not read stays in the broker, where its policies
+//! `shards.socket.notsent_lowat` and `send_size`: what a client does not read stays in the broker, where its policies
 //! are, and not in the kernel.
 
 mod support;
@@ -15,11 +15,11 @@ const MESSAGES: usize = 1_000;
 
 /// A subscriber with the smallest receive buffer there is.
 fn narrow(broker: &Broker, topic: &str) -> WebSocket {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    socket.connect(&broker.address.into()).unwrap();
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small buffer");
+    socket.connect(&broker.address.into()).expect("the broker listens");
     let stream = TcpStream::from(socket);
-    stream.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(support::PATIENCE)).expect("a TCP socket");
     let mut client = WebSocket::open(stream, "/apps/demo");
     client.subscribe(topic);
     client
@@ -41,21 +41,22 @@ fn messages_taken(broker: &Broker) -> usize {
 fn the_kernel_takes_little_for_a_client_that_does_not_read() {
     const LIMITED: &str =
         "[[applications]]\nid = \"demo\"\nopen = true\nlimits.outbound_size_max = \"64KiB\"\n";
-    let measure = |lowat: &str| {
-        let configure = |setup: support::Setup| {
-            setup.config(LIMITED).with("SHARDS_SOCKET_NOTSENT_LOWAT", lowat)
-        };
+    let measure = |key: &str, value: &str| {
+        let configure = |setup: support::Setup| setup.config(LIMITED).with(key, value);
         let counts = RefCell::new(Vec::new());
         on_each_with(configure, |broker| counts.borrow_mut().push(messages_taken(broker)));
-        counts.into_inner()
+        let counts = counts.into_inner();
+        eprintln!("{key} = {value}: {counts:?} messages of {MESSAGE_SIZE} bytes in the kernel");
+        counts
     };
-    // The client's window, the mark, and the message that has begun to leave.
-    let limited = measure("16KiB");
-    assert!(limited.iter().all(|count| (1..10).contains(count)), "{limited:?}");
-    let unlimited = measure("0");
-    let least = unlimited.iter().min().expect("at least one driver");
-    assert!(limited.iter().all(|count| 3 * count < *least), "{limited:?}, {unlimited:?}");
-    eprintln!(
-        "messages of {MESSAGE_SIZE} bytes in the kernel: {limited:?}, by itself {unlimited:?}"
-    );
+    let unbounded = measure("SHARDS_SOCKET_NOTSENT_LOWAT", "0");
+    let least = unbounded.iter().min().expect("at least one driver");
+    for key in ["SHARDS_SOCKET_NOTSENT_LOWAT", "SHARDS_SOCKET_SEND_SIZE"] {
+        // The client's window, the bound, and the message that has begun to leave.
+        let narrow = measure(key, "16KiB");
+        assert!(narrow.iter().all(|count| (1..10).contains(count)), "{key}: {narrow:?}");
+        assert!(narrow.iter().all(|count| 3 * count < *least), "{narrow:?}, {unbounded:?}");
+        let wide = measure(key, "128KiB");
+        assert!(wide.iter().min() > narrow.iter().max(), "{key}: {wide:?}, {narrow:?}");
+    }
 }
