@@ -91,7 +91,8 @@ pub(super) const KEYS: &[Key] = &[
         "loopback",
         "Whether /metrics is answered at server.listen too, without any token: loopback = where \
          that is a loopback address. The admin door always has it.",
-    ),
+    )
+    .live(),
 ];
 
 pub(super) fn server(values: &Values) -> ServerOptions {
