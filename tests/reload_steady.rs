@@ -42,15 +42,8 @@ fn config(number: usize) -> String {
         pick(&["", "history.memory_max = \"1MiB\"\n"]),
     ]
     .concat();
-    let others = (0..number % 3).fold(String::new(), |others, other| {
-        others
-            + &format!(
-                "[[applications]]
-id = \"other-{other}\"
-open = true
-"
-            )
-    });
+    let other = |other| format!("[[applications]]\nid = \"other-{other}\"\nopen = true\n");
+    let others = (0..number % 3).map(other).collect::<Vec<_>>().concat();
     format!("{process}[[applications]]\nid = \"demo\"\nopen = true\n{own}{others}")
 }
 

@@ -1,8 +1,8 @@
 //! What the main thread waits for: signals, and the end of the shards.
 //!
-//! SIGHUP asks for a reload, SIGTERM and SIGINT for the stop. Signals of one kind that come while
-//! another is being dealt with count as one at most a few times, since few are kept waiting; none is
-//! lost that came last. While the process stops, SIGHUP means nothing.
+//! SIGHUP asks for a reload, SIGTERM and SIGINT for the stop. Few of them wait at once, and those of
+//! one kind that come besides count as one; so a reload always begins behind the last SIGHUP. While the
+//! process stops, SIGHUP means nothing.
 
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};

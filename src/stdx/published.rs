@@ -124,6 +124,35 @@ mod tests {
     }
 
     #[test]
+    fn who_hears_of_a_value_from_another_reader_gets_it_or_a_newer_one() {
+        const LAST: u32 = 2000;
+        let published = Published::new(Arc::new(0));
+        let (said, heard) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let reader = || {
+                let mut seen = Seen::default();
+                let mut value = 0;
+                while value < LAST {
+                    value = published.take(&mut seen).map_or(value, |newer| *newer);
+                    said.send(value).expect("the other reader listens to the last");
+                }
+            };
+            scope.spawn(reader);
+            let hearer = scope.spawn(|| {
+                let (mut seen, mut value) = (Seen::default(), 0);
+                while value < LAST {
+                    let rumour = heard.recv().expect("the last is said");
+                    value = published.take(&mut seen).map_or(value, |newer| *newer);
+                    assert!(value >= rumour, "heard of {rumour}, got {value}");
+                }
+                heard
+            });
+            (1..=LAST).for_each(|value| published.publish(Arc::new(value), 0));
+            hearer.join().expect("it gets what it hears of")
+        });
+    }
+
+    #[test]
     fn a_reader_on_another_thread_ends_the_wait() {
         let published = Published::new(Arc::new(0));
         published.publish(Arc::new(1), 1);
