@@ -41,6 +41,9 @@ fn upgrade(fields: &[(&str, &str)]) -> Vec<u8> {
 /// The address that a welcome tells, or the status of a refusal.
 type Told = Result<String, u16>;
 
+/// Who comes with which fields, and what it is told.
+type Case<'a> = (Ipv4Addr, &'a [(&'a str, &'a str)], Told);
+
 /// What is told to who sends these bytes first and these fields with its request.
 fn address(stream: TcpStream, before: &[u8], fields: &[(&str, &str)]) -> Told {
     let mut http = Http::new(stream);
@@ -59,7 +62,7 @@ fn address(stream: TcpStream, before: &[u8], fields: &[(&str, &str)]) -> Told {
 fn a_trusted_proxys_word_counts_and_a_strangers_does_not() {
     on_each_with(setup, |broker| {
         let client = || Ok("203.0.113.9".to_owned());
-        let cases: [(Ipv4Addr, &[(&str, &str)], Told); 9] = [
+        let cases: [Case<'_>; 9] = [
             (PROXY, &[("X-Forwarded-For", "203.0.113.9")], client()),
             (PROXY, &[("X-Forwarded-For", "198.51.100.1, 203.0.113.9, 10.0.0.7")], client()),
             (PROXY, &[("X-Forwarded-For", "203.0.113.9, 198.51.100.1")], Err(403)),
