@@ -36,7 +36,12 @@ pub(super) fn run(
 ) -> ExitCode {
     let redraws = !args.once && !args.json && std::io::stdout().is_terminal();
     let mut before: Option<Value> = None;
+    // Topics are told up to a second late: the first telling has none, the second not all.
+    let mut passed_over = args.once;
     args.admin.follow("load", &[], environment, streams, |out, now| {
+        if std::mem::take(&mut passed_over) {
+            return Ok(ControlFlow::Continue(()));
+        }
         let Some(earlier) = before.replace(now.clone()) else {
             return Ok(ControlFlow::Continue(()));
         };
@@ -97,7 +102,6 @@ fn rounded(rate: f64) -> Value {
 
 fn picture(rates: &Value) -> String {
     let mut out = String::new();
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let _ = writeln!(
         out,
         "fanwire {}  {}  {}  since {}\n",
@@ -111,46 +115,42 @@ fn picture(rates: &Value) -> String {
     );
     for shard in rates["shards"].as_array().into_iter().flatten() {
         let doors = &shard["connections"];
-        let _ = writeln!(
-            out,
-            "{:>5} {:>4.0}% {:>6} {:>6} {:>6} {:>8} {:>9} {:>9} {:>8} {:>8} {:>8} {:>8}",
-            shard["shard"],
-            shard["busy"].as_f64().unwrap_or(0.0) * 100.0,
-            doors["http"],
-            doors["websocket"],
-            doors["sse"],
-            shard["topics"],
-            shard["published"],
-            shard["delivered"],
-            size(&shard["sentBytes"]),
-            shard["blocked"],
-            size(&shard["waitingBytes"]),
-            size(&shard["historyBytes"]),
-        );
+        let busy = shard["busy"].as_f64().unwrap_or(0.0) * 100.0;
+        let _ = write!(out, "{:>5} {busy:>4.0}%", text(&shard["shard"]));
+        for (value, width) in [
+            (text(&doors["http"]), 6),
+            (text(&doors["websocket"]), 6),
+            (text(&doors["sse"]), 6),
+            (text(&shard["topics"]), 8),
+            (text(&shard["published"]), 9),
+            (text(&shard["delivered"]), 9),
+            (size(&shard["sentBytes"]), 8),
+            (text(&shard["blocked"]), 8),
+            (size(&shard["waitingBytes"]), 8),
+            (size(&shard["historyBytes"]), 8),
+        ] {
+            let _ = write!(out, " {value:>width$}");
+        }
+        out.push('\n');
     }
     out.push_str("\n    IN/s     OUT/s  SESSIONS  APPLICATION\n");
     for app in rates["applications"].as_array().into_iter().flatten() {
-        let _ = writeln!(
-            out,
-            "{:>8} {:>9} {:>9}  {}",
-            app["published"],
-            app["delivered"],
-            app["sessions"],
-            text(&app["application"])
-        );
+        let [published, delivered, sessions, name] =
+            ["published", "delivered", "sessions", "application"].map(|name| text(&app[name]));
+        let _ = writeln!(out, "{published:>8} {delivered:>9} {sessions:>9}  {name}");
     }
     out.push_str("\n    IN/s     OUT/s  TOPIC\n");
     for topic in rates["topics"].as_array().into_iter().flatten().take(TOPICS_SHOWN_MAX) {
-        let _ = writeln!(
-            out,
-            "{:>8} {:>9}  {}: {}",
-            topic["published"],
-            topic["delivered"],
-            text(&topic["application"]),
-            text(&topic["topic"])
-        );
+        let [published, delivered, app, name] =
+            ["published", "delivered", "application", "topic"].map(|name| text(&topic[name]));
+        let _ = writeln!(out, "{published:>8} {delivered:>9}  {app}: {name}");
     }
     out
+}
+
+/// A string without its quotes, or a number as it is.
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// Bytes in a unit that fits.
@@ -190,7 +190,10 @@ mod tests {
         assert_eq!((&shard["busy"], &shard["topics"]), (&json!(0.1), &json!(5)));
         assert_eq!(rates["applications"][0]["published"], json!(100.0));
         assert_eq!(rates["topics"][0]["delivered"], json!(20.0));
-        assert!(picture(&rates).contains("demo: a"), "{}", picture(&rates));
+        let picture = picture(&rates);
+        assert!(picture.contains(" 20.0  demo: a"), "{picture}");
+        let lines: Vec<&str> = picture.lines().collect();
+        assert_eq!(lines[2].len(), lines[3].len(), "columns stand under their heads:\n{picture}");
         assert_eq!(super::rates(&status(10, 1), &status(10, 2)), None);
         let mut other = status(12, 3);
         other["startedAt"] = "later".into();
