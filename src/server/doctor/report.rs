@@ -84,7 +84,7 @@ pub(in crate::server) fn show_size(bytes: u64) -> String {
     let units = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1u64 << 10)];
     for (unit, factor) in units {
         if bytes >= factor {
-            let tenths = bytes / (factor / 10).max(1);
+            let tenths = u128::from(bytes) * 10 / u128::from(factor);
             return format!("{}.{} {unit}", tenths / 10, tenths % 10);
         }
     }
@@ -117,7 +117,7 @@ mod tests {
             (0, "0 B"),
             (1023, "1023 B"),
             (1024, "1.0 KiB"),
-            (1536, "1.5 KiB"),
+            (256 << 10, "256.0 KiB"),
             (5 << 30, "5.0 GiB"),
         ];
         for (bytes, expected) in cases {
