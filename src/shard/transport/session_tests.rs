@@ -34,7 +34,9 @@ fn client(
     trusted: &[CertificateDer<'static>],
 ) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    trusted.iter().for_each(|certificate| roots.add(certificate.clone()).unwrap());
+    for certificate in trusted {
+        roots.add(certificate.clone()).unwrap();
+    }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[version])
