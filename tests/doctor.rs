@@ -207,7 +207,7 @@ fn tcp_memory() {
     check(&[(path, "4096 32769 6291456")], &["--connections", "1000"], "tcp_rmem", "note", "16384");
     check(&[(path, "4096 131072 6291456")], &[], "tcp_rmem", "warning", "12.2 GiB");
     let large = ("proc/sys/net/ipv4/tcp_wmem", "4096 16384 4194304");
-    check(&[large], &[], "tcp_wmem", "note", "notsent_lowat = \"16KiB\"");
+    check(&[large], &[], "tcp_wmem", "note", "notsent_lowat = \"128KiB\"");
     for key in ["notsent_lowat", "send_size"] {
         let file = Folder::new();
         file.write("f.toml", &format!("[shards.socket]\n{key} = 16384\n"));

@@ -143,7 +143,7 @@ pub(super) const KEYS: &[Key] = &[
         "0",
         "Bytes that may wait unsent in the kernel per connection (TCP_NOTSENT_LOWAT) before a slow \
          client's backlog stays in the broker, where slow_consumer policies see it; 0 = the kernel's \
-         choice.",
+         choice. Bursts then meet limits.outbound_size_max sooner: raise that with it.",
     ),
     Key::new(
         "shards.socket.user_timeout",

@@ -4,8 +4,8 @@ use super::host::Host;
 use crate::config::Settings;
 use crate::shard::options::{Driver, SocketOptions};
 
-/// Private user memory of one idle subscribed connection in bytes. Measured: 325 (event stream) to
-/// 393 (WebSocket), ARCHITECTURE's performance section.
+/// Private user memory of one idle subscribed connection in bytes. Measured: 290 (event stream) to
+/// 440 (WebSocket), tuning/README.md.
 pub(super) const USER_SIZE_EACH: u64 = 450;
 /// Kernel memory of one accepted idle connection in bytes: socket, inode, file, epoll entry.
 /// Measured by `fanwire capacity`; see tuning/README.md.

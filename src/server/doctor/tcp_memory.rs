@@ -98,5 +98,9 @@ fn send(host: &Host, demand: &Demand) -> Finding {
     let severity = if maximum <= SEND_MAX { Severity::Ok } else { Severity::Note };
     Finding::new(ID, SEND, format!("up to {} per client", show_size(maximum)))
         .needs(format!("at most {}, or a bound of the broker's own", show_size(SEND_MAX)))
-        .judged(severity, "shards.socket.notsent_lowat = \"16KiB\" in fanwire.toml")
+        .judged(
+            severity,
+            "shards.socket.notsent_lowat = \"128KiB\" in fanwire.toml, with limits.outbound_size_max above \
+             what a healthy client may be behind in a burst",
+        )
 }
