@@ -1,4 +1,4 @@
-//! Real nginx and HAProxy in front of the real binary: every door works through them, the client's own
+//! Real nginx and `HAProxy` in front of the real binary: every door works through them, the client's own
 //! address is judged, and no request hides in another.
 
 #[path = "reverse_proxies/front.rs"]
