@@ -6,12 +6,14 @@ mod support;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
+use rustix::process::Signal;
 use rustls::ProtocolVersion;
 use rustls::version::{TLS12, TLS13};
 use serde_json::json;
 use support::tls::{Certificate, Seen, Tls, entry};
 use support::{
-    Broker, EventStream, Http, PATIENCE, Setup, WebSocket, on_each_with, post, request_bytes,
+    Broker, ConfigFile, EventStream, Http, PATIENCE, Setup, WebSocket, on_each_with, post,
+    request_bytes,
 };
 
 /// A listener of TLS beside the plain one, and `demo` with these settings.
@@ -309,4 +311,31 @@ fn certificates_that_do_not_fit_are_refused_at_the_start() {
         assert!(log.contains(problem), "{problem:?} is not in:\n{log}");
         assert!(!log.contains("PRIVATE KEY-"), "{log}");
     }
+}
+
+#[test]
+fn a_reload_reads_certificates_again_and_open_connections_stay() {
+    let (former, new) = (Certificate::new(&["localhost"]), Certificate::new(&["localhost"]));
+    let file = ConfigFile::write(&config(&[&former], "", ""));
+    let broker = Setup::new("auto", 2).config_path(&file.path).start();
+    let [trusts_former, trusts_new] = [&former, &new].map(|one| Tls::trusting(&[one]));
+    let mut socket = WebSocket::open(trusts_former.connect(broker.other(0)), "/apps/demo");
+    socket.subscribe("t");
+
+    let chain = std::fs::read(former.chain()).expect("it was written");
+    std::fs::write(former.chain(), "no certificate").expect("the folder is ours");
+    broker.signal(Signal::HUP);
+    broker.await_log("not reloaded");
+    ask(&broker, &trusts_former).expect("the former certificate");
+    std::fs::write(former.chain(), chain).expect("the folder is ours");
+
+    for (from, to) in [(new.chain(), former.chain()), (new.key(), former.key())] {
+        std::fs::copy(from, to).expect("the folder is ours");
+    }
+    broker.signal(Signal::HUP);
+    broker.await_log("reloaded live=");
+    ask(&broker, &trusts_new).expect("the new certificate");
+    assert!(ask(&broker, &trusts_former).is_err(), "the former certificate is still served");
+    post(&mut broker.http(), "/v1/demo/topics/t", b"still here");
+    assert_eq!(socket.value()["data"], "still here");
 }
