@@ -153,3 +153,16 @@ fn the_main_door_shows_metrics_where_a_key_says_so() {
         assert_eq!(broker.http().request("GET", "/health/ready", &[], b"").status, 200);
     }
 }
+
+#[test]
+fn a_further_listener_that_others_reach_hides_the_metrics_from_all_of_them() {
+    let config = "listeners = [{ address = \"0.0.0.0:0\" }]\n\
+                  [[applications]]\nid = \"demo\"\nopen = false\n\
+                  [[applications.keys]]\nsecret = \"k-8f3a91c4d2e7b605\"\nrights = [\"publish\"]\n";
+    let broker = with_door(Setup::new("epoll", 2)).config(config).start();
+    for _ in 0..4 {
+        let answer = broker.http().request("GET", "/metrics", &[], b"");
+        assert_eq!(answer.problem(), "unknown_route");
+    }
+    assert_eq!(get(&mut broker.admin(), "/metrics", Some(TOKEN)).status, 200);
+}

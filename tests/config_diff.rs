@@ -187,3 +187,16 @@ fn the_exit_code_says_whether_they_differ_or_cannot_be_used() {
     assert_eq!((code, &*out), (Some(2), ""));
     assert!(errors.contains("diff-broken-new.toml:1: colour: "), "{errors}");
 }
+
+#[test]
+fn listeners_are_compared_and_come_and_go_with_a_restart() {
+    let listener = |address: &str, more: &str| {
+        format!("[[listeners]]\naddress = \"{address}\"\n{more}\n{}", app("demo", ""))
+    };
+    let (one, two) = (listener("127.0.0.1:1", ""), listener("127.0.0.1:2", ""));
+    check(&one, &one, &[]);
+    check("", &one, &["restart listeners[0]: added"]);
+    check(&one, "", &["restart listeners[0]: removed"]);
+    let address = "restart listeners[0].address: \"127.0.0.1:1\" -> \"127.0.0.1:2\"";
+    check(&one, &two, &[address]);
+}

@@ -8,7 +8,9 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use support::token::{EVERYTHING, application, bearer, client_token};
-use support::{Broker, EventStream, Http, Setup, json, on_each_with, post, request_bytes};
+use support::{
+    Broker, ConfigFile, EventStream, Http, Setup, json, on_each_with, post, request_bytes,
+};
 
 const TOKEN: &str = "adm-4f1c9a27e6b8d305";
 
@@ -323,4 +325,21 @@ fn the_commands_show_it() {
     let output = output.expect("the binary runs");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && said.contains("FANWIRE_ADMIN_TOKEN"), "{said}");
+}
+
+#[test]
+fn without_a_token_a_tail_ends_when_its_application_is_closed() {
+    let closed = "[[applications]]\nid = \"demo\"\n\
+                  [[applications.keys]]\nsecret = \"k-8f3a91c4d2e7b605\"\nrights = [\"publish\"]\n";
+    let file = ConfigFile::write("[[applications]]\nid = \"demo\"\nopen = true\n");
+    let setup = Setup::new("epoll", 2).with("ADMIN_LISTEN", "127.0.0.1:0");
+    let broker = setup.config_path(&file.path).start();
+    let mut http = broker.admin();
+    http.send("GET /v1/admin/tail?app=demo&topic=* HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let mut tail = EventStream::begin(http);
+    post(&mut broker.http(), "/v1/demo/topics/t", b"seen");
+    assert_eq!(event(&mut tail)["size"], 4);
+    std::fs::write(&file.path, closed).expect("the file is ours");
+    broker.signal(Signal::HUP);
+    assert_eq!(tail.try_event(), None, "the tail goes on");
 }

@@ -61,10 +61,13 @@ impl Loaded {
     /// What is different in `new`, in the order of the default file.
     pub fn diff(&self, new: &Loaded) -> Vec<Change> {
         let mut changes = Vec::new();
-        let of_process = key::all().filter(|key| !key.path.starts_with(APPLICATIONS));
+        let of_process = key::all()
+            .filter(|key| !key.path.starts_with(APPLICATIONS) && !key.path.starts_with(LISTENERS));
         for key in of_process {
             compare(&mut changes, key, key.path, (self, key.path), (new, key.path));
         }
+        let lists = (Entries::of(self, LISTENERS), Entries::of(new, LISTENERS));
+        compare_lists(&mut changes, LISTENERS, LISTENERS, (self, &lists.0), (new, &lists.1));
         let lists = (Entries::of(self, APPLICATIONS), Entries::of(new, APPLICATIONS));
         compare_lists(&mut changes, APPLICATIONS, APPLICATIONS, (self, &lists.0), (new, &lists.1));
         for change in &mut changes {
@@ -75,6 +78,7 @@ impl Loaded {
 }
 
 const APPLICATIONS: &str = "applications";
+const LISTENERS: &str = "listeners";
 /// What there is when no application is declared.
 const DEMO: &str = "demo";
 
@@ -124,11 +128,8 @@ fn compare_lists(
     (old, old_entries): Side<'_, Entries>,
     (new, new_entries): Side<'_, Entries>,
 ) {
-    let change = |called: &str, what| Change {
-        path: format!("{name}[{called}]"),
-        what,
-        effect: Effect::Live,
-    };
+    let effect = key::all().find(|key| key.path == list).map_or(Effect::Live, |key| key.effect);
+    let change = |called: &str, what| Change { path: format!("{name}[{called}]"), what, effect };
     for (identity, called, _) in &old_entries.0 {
         if new_entries.find(identity).is_none() {
             changes.push(change(called, Difference::Removed));
@@ -194,8 +195,19 @@ fn compare(
 }
 
 /// What a running broker cannot do at once although the key as such is live: anything that would change
-/// which topics are durable.
+/// which topics are durable, or whether a listener speaks TLS.
 fn hold_back(change: &mut Change, old: &Loaded, new: &Loaded) {
+    if let Some(rest) = change.path.strip_prefix("listeners[") {
+        let place = rest.split_once(']').and_then(|(place, _)| place.parse::<usize>().ok());
+        let speaks_tls = |loaded: &Loaded| {
+            let listener = place.and_then(|place| loaded.settings.listeners.get(place));
+            listener.is_some_and(|listener| listener.seam.tls.is_some())
+        };
+        if !(speaks_tls(old) && speaks_tls(new)) {
+            change.effect = Effect::Restart;
+        }
+        return;
+    }
     let Some(rest) = change.path.strip_prefix("applications[") else { return };
     let Some((id, key)) = rest.split_once(']') else { return };
     let of = |loaded: &Loaded| -> Option<Application> {

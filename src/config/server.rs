@@ -7,7 +7,7 @@ use super::key::{DURATION_MAX, Key, Kind};
 use super::values::Values;
 use super::written::show_duration;
 use crate::model::shard::SHARDS_MAX;
-use crate::shard::options::{DrainOptions, PagesOptions};
+use crate::shard::options::{DrainOptions, MetricsShown, PagesOptions};
 
 /// What the process as a whole is told.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,8 +89,8 @@ pub(super) const KEYS: &[Key] = &[
         METRICS_PUBLIC,
         Kind::Choice(&["loopback", "always", "never"]),
         "loopback",
-        "Whether /metrics is answered at server.listen too, without any token: loopback = where \
-         that is a loopback address. The admin door always has it.",
+        "Whether /metrics is answered at the main door too, without any token: loopback = while no \
+         other machine reaches any of its listeners. The admin door always has it.",
     )
     .live(),
 ];
@@ -112,13 +112,13 @@ pub(super) fn drain(values: &Values) -> DrainOptions {
 }
 
 pub(super) fn pages(values: &Values) -> PagesOptions {
-    let metrics_public = match &*values.choice(METRICS_PUBLIC) {
-        "loopback" => values.address("server.listen").ip().is_loopback(),
-        "always" => true,
-        "never" => false,
+    let metrics = match &*values.choice(METRICS_PUBLIC) {
+        "loopback" => MetricsShown::Loopback,
+        "always" => MetricsShown::Always,
+        "never" => MetricsShown::Never,
         other => unreachable!("{other} is no choice of {METRICS_PUBLIC}"),
     };
-    PagesOptions { metrics_public }
+    PagesOptions { metrics }
 }
 
 /// As it is set; else the default, or less where the stop leaves less time than that.

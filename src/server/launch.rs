@@ -95,7 +95,7 @@ pub fn serve(loaded: Loaded, reread: Reread, log_level: LogLevel) -> Result<(), 
         "listening on the address of admin.listen".into()
     })
     .map_err(|error| error.of(StartFailure::AdminAddress))?;
-    let running = start(&plan, settings, &listening, admin)?;
+    let (running, snapshot) = start(&plan, settings, &listening, admin)?;
     super::greeting::print(&running.urls, &settings.applications);
     let lifecycle = Lifecycle::from_environment();
     doing(lifecycle.serving(running.shards()), || {
@@ -108,7 +108,6 @@ pub fn serve(loaded: Loaded, reread: Reread, log_level: LogLevel) -> Result<(), 
         store: running.store_reloads.as_ref().map(Arc::clone),
         counters: Arc::clone(&running.reloads),
     };
-    let snapshot = Arc::clone(&running.snapshot);
     let mut reloader = Reloader::new(reread, log_level, loaded, snapshot, audience);
     events.await_stop(|| {
         lifecycle.reloading();
@@ -129,7 +128,6 @@ struct Running {
     threads: Vec<JoinHandle<()>>,
     wakes: Vec<Arc<Wake>>,
     control: Arc<Control>,
-    snapshot: Arc<Snapshot>,
     store: Option<StoreThread>,
     store_reloads: Option<Arc<Published<Applications>>>,
     reloads: Arc<ReloadCounters>,
@@ -177,7 +175,7 @@ fn start(
     settings: &Settings,
     listening: &Listening,
     mut admin: Option<AdminDoor>,
-) -> Result<Running, LaunchError> {
+) -> Result<(Running, Arc<Snapshot>), LaunchError> {
     let Settings { shard: options, applications, .. } = settings;
     let store_reloads = Arc::new(Published::new(Arc::clone(applications)));
     let open = |options| open_store(applications, options);
@@ -216,7 +214,6 @@ fn start(
         threads: Vec::new(),
         wakes: Vec::new(),
         control: Arc::clone(&control),
-        snapshot: Arc::clone(&snapshot),
         store_reloads: store.is_some().then_some(store_reloads),
         reloads: Arc::clone(&reloads),
         store,
@@ -256,7 +253,8 @@ fn start(
         running.driver = driver;
         tracing::info!(shard = shard.0, %driver, cpu = ?plan.cpus.get(shard.index()).map(|c| c.id), "shard ready");
     }
-    Ok(running)
+    // Nobody else may hold it: with its last holder the key sets of the start are fetched no more.
+    Ok((running, snapshot))
 }
 
 type Report = (ShardIndex, std::io::Result<ActiveDriver>);

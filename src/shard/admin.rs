@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::connection::{Connection, Entrance};
 use super::follow::FollowStream;
+use super::lifecycle::EXHAUSTED_PAUSE;
 use super::listener::{Accepted, Listener};
 use super::run::Shard;
 use super::transport::Peer;
@@ -109,7 +110,8 @@ impl Shard {
                     if let Some(suppressed) = self.accept_log.ask(self.delivery.now) {
                         tracing::warn!(%error, suppressed, "cannot accept at the admin door");
                     }
-                    return;
+                    // Its edge has gone by: the end of the pause looks here again.
+                    return self.pause_accepting(EXHAUSTED_PAUSE);
                 }
             }
         }

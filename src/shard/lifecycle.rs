@@ -17,7 +17,7 @@ use crate::stdx::clock;
 use crate::stdx::slab::Key;
 
 /// How long accepting pauses when descriptors or memory have run out.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
 impl Shard {
     /// Accepts what waits, up to the turn's budget.
@@ -55,7 +55,7 @@ impl Shard {
     }
 
     /// Lets nobody in for a while; they wait in the kernel's queues.
-    fn pause_accepting(&mut self, pause: Duration) {
+    pub(super) fn pause_accepting(&mut self, pause: Duration) {
         if !self.listeners.is_empty() && self.accept_resumes.is_none() {
             self.listeners.forget(&self.readiness);
             self.accept_resumes = Some(clock::now() + pause);
@@ -68,6 +68,7 @@ impl Shard {
         if let Err(error) = self.listeners.watch(&self.readiness) {
             tracing::error!(%error, "cannot watch the listeners again");
         }
+        self.accept_admin();
     }
 
     fn begin(&mut self, fd: OwnedFd, peer: Peer) {

@@ -21,6 +21,7 @@ pub struct Listeners {
     ready: u16,
     /// The one that was asked last.
     last: usize,
+    is_exposed: bool,
     proxies: Arc<TrustedProxies>,
 }
 
@@ -31,12 +32,19 @@ impl Listeners {
     /// When there are more: the configuration allows no more.
     pub fn new(all: Vec<Listener>, proxies: Arc<TrustedProxies>) -> Listeners {
         assert!(all.len() <= LISTENERS_MAX, "the configuration bounds them");
-        Listeners { all, ready: 0, last: 0, proxies }
+        let reached = |listener: &Listener| listener.address().tcp().map(|address| address.ip());
+        let is_exposed = all.iter().filter_map(reached).any(|ip| !ip.is_loopback());
+        Listeners { all, ready: 0, last: 0, is_exposed, proxies }
     }
 
     /// Whether there are none (any more).
     pub(super) fn is_empty(&self) -> bool {
         self.all.is_empty()
+    }
+
+    /// Whether another machine may reach one of them.
+    pub(super) fn is_exposed(&self) -> bool {
+        self.is_exposed
     }
 
     /// Whose word about clients counts.

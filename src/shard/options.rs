@@ -352,14 +352,25 @@ impl Default for DrainOptions {
 /// Pages for operators at the main door.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PagesOptions {
-    /// Whether `/metrics` is answered there; else 404, and only the admin door has it. Key
+    /// Where `/metrics` is answered there; else 404, and only the admin door has it. Key
     /// `server.metrics_public`.
-    pub metrics_public: bool,
+    pub metrics: MetricsShown,
+}
+
+/// When `/metrics` is answered at the main door.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MetricsShown {
+    /// While no other machine reaches any of its listeners.
+    Loopback,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
 }
 
 impl Default for PagesOptions {
     fn default() -> Self {
-        PagesOptions { metrics_public: true }
+        PagesOptions { metrics: MetricsShown::Loopback }
     }
 }
 

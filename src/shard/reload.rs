@@ -88,6 +88,7 @@ impl Shard {
                 self.judge_sessions(app, former, application, new.is_removed(app));
             }
         }
+        self.end_hidden_streams();
         let deadlines_differ = options != snapshot.options
             || new.iter().any(|(app, application)| {
                 known(&former, app).is_some_and(|former| limits_differ(former, application))

@@ -40,9 +40,13 @@ fn shard_status(index: usize, shard: &ShardCounters) -> Value {
 }
 
 fn applications_status(shards: &[ShardCounters], applications: &Applications) -> Vec<Value> {
-    let names = applications.iter().map(|(_, app)| &*app.id);
-    names
-        .enumerate()
+    // The last place is shared by those that came too late for one of their own.
+    let last = shards.first().map_or(0, |shard| shard.apps().len().saturating_sub(1));
+    let there = applications.iter().take(last).filter(|(app, _)| !applications.is_removed(*app));
+    let named = there.map(|(app, application)| (usize::from(app.0), &*application.id));
+    let others = (applications.iter().len() > last).then_some((last, ""));
+    named
+        .chain(others)
         .map(|(index, id)| {
             let apps = || shards.iter().filter_map(move |shard| shard.apps().get(index));
             json!({

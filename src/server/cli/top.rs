@@ -72,7 +72,13 @@ fn rates(earlier: &Value, now: &Value) -> Option<Value> {
     let mut out = now.clone();
     for list in ["shards", "applications"] {
         for (index, entry) in out[list].as_array_mut()?.iter_mut().enumerate() {
-            let before = &earlier[list][index];
+            // Applications come and go by reloads.
+            let same = |other: &&Value| other["application"] == entry["application"];
+            let before = match list {
+                "applications" => earlier[list].as_array().and_then(|all| all.iter().find(same)),
+                _ => earlier[list].get(index),
+            };
+            let before = before.unwrap_or(&Value::Null);
             let gained = |name: &str| {
                 entry[name].as_f64().zip(before[name].as_f64()).map(|(now, then)| now - then)
             };

@@ -121,11 +121,13 @@ impl Shard {
 
     fn follow(&mut self, exchange: Exchange, what: What) {
         let head = self.stream_head(exchange);
-        let terms = if exchange.is_head() { exchange.terms.closing() } else { exchange.terms };
-        self.answer_with(exchange.key, terms, |out, _| out.extend_from_slice(&head));
-        if !exchange.is_head() {
-            self.begin_following(exchange.key, what);
+        if exchange.is_head() {
+            let terms = exchange.terms.closing();
+            return self.answer_with(exchange.key, terms, |out, _| out.extend_from_slice(&head));
         }
+        // Also where the client asks for a close: its end is the stream's.
+        self.delivery.append(exchange.key, |out| out.extend_from_slice(&head));
+        self.begin_following(exchange.key, what);
     }
 
     fn tail_of(&self, head: &Head<'_>) -> Result<What, Refused> {

@@ -111,7 +111,6 @@ impl Shard {
 
     /// Serves a whole request, of which the application may be known already.
     fn serve(&mut self, key: Key, request: &Request<'_>, app: Option<AppIndex>) {
-        self.delivery.following.serve(None);
         let head = &request.head;
         let mut exchange = Exchange { key, terms: head.terms(), cors: Cors::Absent };
         match route(head) {
@@ -126,6 +125,7 @@ impl Shard {
             Routed::Refused(refused, "") => self.refuse(exchange, &refused, &[]),
             Routed::Refused(refused, allow) => self.refuse(exchange, &refused, &[("Allow", allow)]),
         }
+        self.delivery.following.serve(None);
     }
 
     /// Serves a request that was held while its token was judged.

@@ -3,6 +3,7 @@
 use http::StatusCode;
 
 use super::super::control::Stage;
+use super::super::options::MetricsShown;
 use super::super::run::Shard;
 use super::http::Exchange;
 use crate::model::refusal::{Refusal, Refused};
@@ -71,7 +72,12 @@ impl Shard {
     /// # Errors
     /// They are not.
     pub(super) fn public_metrics(&mut self, exchange: Exchange) -> Result<(), Refused> {
-        if !self.delivery.options.pages.metrics_public {
+        let is_shown = match self.delivery.options.pages.metrics {
+            MetricsShown::Always => true,
+            MetricsShown::Never => false,
+            MetricsShown::Loopback => !self.listeners.is_exposed(),
+        };
+        if !is_shown {
             let detail = "the metrics are at the admin door (admin.listen, server.metrics_public)";
             return Err(Refused::new(Refusal::UnknownRoute, detail));
         }

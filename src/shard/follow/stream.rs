@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::board::{Follower, Told, What};
 use super::load::{Loads, TOPICS_TOLD_MAX, TopicLoad};
+use crate::model::close::CloseCause;
 use crate::shard::connection::Door;
 use crate::shard::run::Shard;
 use crate::stdx::clock::{Tick, Timestamp};
@@ -60,6 +61,22 @@ impl Shard {
         self.delivery.port.wake_all();
         self.learn_followers();
         self.reschedule(key);
+    }
+
+    /// Ends the streams of applications that the door does not show any more.
+    pub(in crate::shard) fn end_hidden_streams(&mut self) {
+        let Some(door) = &self.admin else { return };
+        let applications = &self.delivery.applications;
+        let is_hidden = |stream: &&FollowStream| match &stream.follower.what {
+            What::Messages { app, .. } | What::Subject { app, .. } => {
+                applications.is_removed(*app) || !door.shows(applications.get(*app))
+            }
+            What::Load => false,
+        };
+        let hidden = door.streams.iter().filter(is_hidden).map(|stream| stream.key);
+        for key in hidden.collect::<Vec<Key>>() {
+            self.delivery.doom(key, CloseCause::Administered);
+        }
     }
 
     /// The connection of a stream has ended.

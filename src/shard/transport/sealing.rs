@@ -71,12 +71,12 @@ impl Shard {
                 session.consume(sent);
                 if !session.unsent().is_empty() {
                     counters.sends_short.increment();
-                    connection.flags.blocked = true;
+                    self.delivery.backlog.block(key, connection);
                 }
             }
             Err(Errno::AGAIN) => {
                 counters.sends_blocked.increment();
-                connection.flags.blocked = true;
+                self.delivery.backlog.block(key, connection);
             }
             Err(Errno::INTR) => {}
             Err(errno) => {
