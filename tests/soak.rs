@@ -99,9 +99,13 @@ fn read_all(mut payload: impl FnMut() -> String) -> u64 {
 }
 
 fn socket_payload(socket: &mut WebSocket) -> String {
+    const PING: u8 = 9;
+    const PONG: u8 = 10;
     loop {
-        let value = socket.value();
-        if let Value::String(payload) = &value["data"] {
+        let frame = socket.frame();
+        if frame.opcode == PING {
+            socket.send_bytes(&support::frame(true, PONG, &frame.payload));
+        } else if let Value::String(payload) = &json(frame.payload)["data"] {
             return payload.clone();
         }
     }
