@@ -137,6 +137,7 @@ impl EventStream {
     pub(crate) fn try_event(&mut self) -> Option<SseEvent> {
         loop {
             if let Some(event) = self.events.pop_front() {
+                self.parser.comment_count = 0;
                 return Some(event);
             }
             if !self.read() {
