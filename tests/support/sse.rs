@@ -91,6 +91,8 @@ pub(crate) struct EventStream {
     pub(crate) parser: Parser,
     reader: BufReader<TcpStream>,
     events: std::collections::VecDeque<SseEvent>,
+    /// Comments up to the last event.
+    comments_passed: usize,
 }
 
 impl EventStream {
@@ -111,7 +113,13 @@ impl EventStream {
         assert_eq!(head.status, 200, "{head:?}");
         assert_eq!(head.header("content-type"), Some("text/event-stream"));
         let reader = http.into_reader();
-        EventStream { head, parser: Parser::default(), reader, events: [].into() }
+        EventStream {
+            head,
+            parser: Parser::default(),
+            reader,
+            events: [].into(),
+            comments_passed: 0,
+        }
     }
 
     /// The next event; a stream that ends instead is a failure.
@@ -137,14 +145,15 @@ impl EventStream {
     pub(crate) fn try_event(&mut self) -> Option<SseEvent> {
         loop {
             if let Some(event) = self.events.pop_front() {
-                self.parser.comment_count = 0;
+                self.comments_passed = self.parser.comment_count;
                 return Some(event);
             }
             if !self.read() {
                 return None;
             }
             // Heartbeats keep a read from ever ending in its timeout.
-            assert!(self.parser.comment_count < 4, "heartbeats, and no event");
+            let since_event = self.parser.comment_count.saturating_sub(self.comments_passed);
+            assert!(since_event < 4, "heartbeats, and no event");
         }
     }
 
