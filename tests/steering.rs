@@ -35,7 +35,7 @@ fn a_connection_goes_to_the_shard_of_its_cpu() {
     on_each_with(steered, |broker| {
         let shards = broker.variant.shards;
         if usize::from(shards) > cpus.len() {
-            assert!(broker.log().contains("shards.steer_by_cpu has no effect"), "{}", broker.log());
+            broker.await_log("shards.steer_by_cpu has no effect");
             assert_eq!(broker.websockets().len(), usize::from(shards));
             return;
         }
