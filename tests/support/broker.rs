@@ -296,6 +296,20 @@ impl Broker {
         panic!("500 topics, and a shard that is home to none");
     }
 
+    /// A message of each shard's topic reaches a WebSocket of each shard.
+    pub(crate) fn check_every_shard_delivers(&self) {
+        let mut sockets = self.websockets();
+        for topic in self.topics("t") {
+            for socket in &mut sockets {
+                socket.subscribe(&topic);
+            }
+            post(&mut self.http(), &format!("/v1/demo/topics/{topic}"), b"x");
+            for socket in &mut sockets {
+                assert_eq!(socket.value()["data"], "x");
+            }
+        }
+    }
+
     /// What `/metrics` tells now.
     pub(crate) fn metrics(&self) -> Metrics {
         let answer = self.http().request("GET", "/metrics", &[], b"");

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use rustix::process::Signal;
 use socket2::{Domain, Socket, Type};
 
-use crate::support::{Broker, Http, PATIENCE, Setup, post};
+use crate::support::{Broker, Http, PATIENCE, Setup};
 
 const ANY_PORT: &str = "127.0.0.1:0";
 
@@ -40,16 +40,7 @@ fn each_shard_serves_one_of_the_passed_sockets() {
         let broker = setup.start();
         assert_eq!(broker.address, address);
         broker.await_log("server.listen is not used");
-        let mut sockets = broker.websockets();
-        for topic in broker.topics("t") {
-            for socket in &mut sockets {
-                socket.subscribe(&topic);
-            }
-            post(&mut broker.http(), &format!("/v1/demo/topics/{topic}"), b"x");
-            for socket in &mut sockets {
-                assert_eq!(socket.value()["data"], "x");
-            }
-        }
+        broker.check_every_shard_delivers();
     }
 }
 
